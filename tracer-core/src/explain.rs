@@ -36,10 +36,10 @@ pub use before::{
 pub use diff::Change;
 pub use input::{Input, InputKind};
 pub use reason::Reason;
-pub use restore::{CacheRestore, Verdict};
+pub use restore::{CacheEntryTimes, CacheRestore, CacheUse, Verdict};
 pub use root::{Root, RootCause};
 
-use diff::{Difference, difference, is_same};
+use diff::{Difference, Lines, difference, is_same};
 use input::Inputs;
 
 /// Largest number of earlier keys of a unit that a key is compared with: of the same directory, and of others.
@@ -74,6 +74,12 @@ impl Unit {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// True for units of this kind.
+    pub fn is_of(&self, kind: KeyKind) -> bool {
+        let rest = self.0.strip_prefix(kind.name());
+        rest.is_some_and(|it| it.starts_with(' '))
     }
 
     /// A hash of it, which identifies it in a database.
@@ -351,15 +357,13 @@ fn cause(build: &Build, key: &ActionKey, past: Option<&Vec<PastKey>>) -> Cause {
     if key.has_gaps {
         return unresolved(Missing::Lines);
     }
-    let inputs = Inputs::of(key);
+    let lines = Lines::of(key);
     let whole = past.filter(|it| !it.key.has_gaps);
-    let compared = whole.map(|it| (it, difference(&Inputs::of(&it.key), &inputs)));
     // The nearest one; of equal ones the latest.
-    let Some((nearest, found)) =
-        compared.min_by_key(|(_, it)| (it.changes.len(), it.unknown.len()))
-    else {
+    let Some(nearest) = whole.min_by_key(|it| lines.distance(&it.key)) else {
         return unresolved(Missing::EarlierLines);
     };
+    let found = difference(&Inputs::of(&nearest.key), &Inputs::of(key));
     of_difference(key, &nearest.build, found)
 }
 

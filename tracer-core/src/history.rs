@@ -6,6 +6,7 @@
 mod baseline;
 mod entry;
 mod id;
+mod key_blob;
 mod keys;
 mod pack;
 mod part;
@@ -15,7 +16,8 @@ mod setup;
 pub use baseline::{Baseline, BaselineId, BranchClass};
 pub use entry::{BuildContext, Entry, Target, commit};
 pub use id::{BuildId, IdPrefix, InvalidBuildId};
-pub use keys::{StoredKey, pack_keys, unpack_keys, unpack_keys_of};
+pub use key_blob::{pack_keys, unpack_keys, unpack_keys_of};
+pub use keys::{ActionTimes, StoredKey};
 pub use pack::{UnpackError, pack, unpack};
 pub use part::{Kept, builds};
 pub use retention::{Aged, Excess, Limits, excess, n_to_delete};

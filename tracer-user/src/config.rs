@@ -62,6 +62,8 @@ pub struct Layer {
     pub forget_targets_hours: Option<Bound>,
     /// Allowed growth of a target since its previous build.
     pub size_budget: Option<SizeBudget>,
+    /// Price of an hour of CPU time, for advice.
+    pub cpu_hour_price: Option<CpuHourPrice>,
     /// Directory on bpffs in which probes and ring stay attached between two agents.
     pub pin: Option<PinDirectory>,
     /// The log of the agent.
@@ -108,6 +110,7 @@ impl Layer {
             keep_megabytes: self.keep_megabytes.or(weaker.keep_megabytes),
             forget_targets_hours: self.forget_targets_hours.or(weaker.forget_targets_hours),
             size_budget: self.size_budget.or(weaker.size_budget),
+            cpu_hour_price: self.cpu_hour_price.or(weaker.cpu_hour_price),
             pin: self.pin.or(weaker.pin),
             log: match (self.log, weaker.log) {
                 (Some(own), Some(weaker)) => Some(own.over(weaker)),
@@ -262,6 +265,41 @@ impl<'de> Deserialize<'de> for SizeBudget {
     }
 }
 
+/// Price of an hour of CPU time, in any currency: a number from 0 on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CpuHourPrice(f64);
+
+/// A price is never NaN.
+impl Eq for CpuHourPrice {}
+
+impl CpuHourPrice {
+    const REFUSED: &str = "give a number from 0 on, such as 0.04";
+
+    pub fn number(self) -> f64 {
+        self.0
+    }
+
+    fn of(price: f64) -> Result<Self, &'static str> {
+        let is_price = price.is_finite() && price >= 0.0;
+        is_price.then_some(Self(price)).ok_or(Self::REFUSED)
+    }
+}
+
+impl FromStr for CpuHourPrice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::of(text.parse().map_err(|_| Self::REFUSED)?)
+    }
+}
+
+impl<'de> Deserialize<'de> for CpuHourPrice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let price = f64::deserialize(deserializer)?;
+        Self::of(price).map_err(serde::de::Error::custom)
+    }
+}
+
 /// An error of the configuration file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -319,6 +357,28 @@ mod tests {
         }
         let unlimited = Layer::parse("keep_days = \"unlimited\"").unwrap();
         assert_eq!(unlimited.keep_days, Some(Bound(None)));
+    }
+
+    #[test]
+    fn a_price_is_a_number_from_zero_on() {
+        for (text, price) in [("0.04", 0.04), ("2", 2.0), ("0", 0.0)] {
+            assert_eq!(text.parse(), Ok(CpuHourPrice(price)));
+            let layer = Layer::parse(&format!("cpu_hour_price = {text}")).unwrap();
+            assert_eq!(layer.cpu_hour_price, Some(CpuHourPrice(price)));
+        }
+        for text in ["-1", "nan", "inf"] {
+            assert_eq!(text.parse::<CpuHourPrice>(), Err(CpuHourPrice::REFUSED));
+            assert_eq!(
+                parse_error(&format!("cpu_hour_price = {text}")),
+                "1: cpu_hour_price: give a number from 0 on, such as 0.04"
+            );
+        }
+        assert!("dear".parse::<CpuHourPrice>().is_err());
+        let error = parse_error("cpu_hour_price = 'dear'");
+        assert!(
+            error.starts_with("1: cpu_hour_price: invalid type"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -389,6 +449,7 @@ mod tests {
             keep_megabytes,
             forget_targets_hours,
             size_budget,
+            cpu_hour_price,
             pin,
             log,
             metrics,
@@ -396,6 +457,7 @@ mod tests {
             pushgateway,
             textfile,
         } = &layer;
+        assert_eq!(*cpu_hour_price, Some(CpuHourPrice(0.04)));
         let http = http.as_ref().unwrap();
         assert!(http.tls_cert.is_some() && http.tls_key.is_some() && http.token_file.is_some());
         let of_http = http::HttpSettings::default();

@@ -7,6 +7,7 @@ pub mod agent;
 mod atomic_file;
 mod backoff;
 pub mod bpf;
+mod cache_scan;
 pub mod cli;
 mod clock;
 pub mod config;

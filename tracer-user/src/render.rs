@@ -21,7 +21,7 @@ mod time;
 pub mod units;
 mod what_if;
 
-pub use advice::{AdviceView, advice};
+pub use advice::{AdviceView, advice, cost};
 pub use analysis::analysis;
 pub use analysis_diff::analysis_diff;
 pub use document::{Layout, describe, seconds, write_document};

@@ -3,12 +3,16 @@
 //! The user of a job may connect to the agent but not read its history, so this uses the agent's HTTP page and not the file. This module
 //! selects the job's builds from the agent's list, and [`markdown`] renders them.
 
+mod advice;
 pub mod markdown;
+
+pub use self::advice::JobAdvice;
 
 use std::io;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::agent::local::LocalAgent;
 
@@ -34,6 +38,7 @@ pub struct ListedBuild {
     /// Failure class.
     pub failure: Option<String>,
     pub command_line: Option<String>,
+    pub project: Option<String>,
     pub go_version: Option<String>,
     pub started_ns: u64,
     pub ended_ns: Option<u64>,
@@ -75,7 +80,7 @@ struct BuildList {
 /// The request to the agent failed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot get builds from the agent at {url} (is it running? see `systemctl status gotrace`)"
+    "cannot read the pages of the agent at {url} (is it running? see `systemctl status gotrace`)"
 )]
 pub struct RequestError {
     url: String,
@@ -89,19 +94,8 @@ impl CiJob {
         agent: &LocalAgent,
         timeout: Duration,
     ) -> Result<Vec<ListedBuild>, RequestError> {
-        let request = || {
-            let path = format!("/api/v1/builds?limit={MAX_BUILDS}");
-            let page = agent.get(&path, timeout, ANSWER_LIMIT)?;
-            match page.status {
-                200 => Ok(serde_json::from_slice::<BuildList>(&page.body)?),
-                401 => Err(io::Error::other("it requires a token")),
-                status => Err(io::Error::other(format!("status {status}"))),
-            }
-        };
-        let listed = request().map_err(|source| RequestError {
-            url: agent.url(""),
-            source,
-        })?;
+        let path = format!("/api/v1/builds?limit={MAX_BUILDS}");
+        let listed: BuildList = request(agent, &path, timeout)?;
         Ok(self.pick(listed.builds))
     }
 
@@ -127,6 +121,26 @@ impl CiJob {
             && (job.is_none() || *job == context.job)
             && (runner.is_none() || *runner == context.runner)
     }
+}
+
+/// Requests a page of JSON.
+fn request<T: DeserializeOwned>(
+    agent: &LocalAgent,
+    path: &str,
+    timeout: Duration,
+) -> Result<T, RequestError> {
+    let answer = || {
+        let page = agent.get(path, timeout, ANSWER_LIMIT)?;
+        match page.status {
+            200 => Ok(serde_json::from_slice(&page.body)?),
+            401 => Err(io::Error::other("it requires a token")),
+            status => Err(io::Error::other(format!("status {status}"))),
+        }
+    };
+    answer().map_err(|source| RequestError {
+        url: agent.url(""),
+        source,
+    })
 }
 
 #[cfg(test)]

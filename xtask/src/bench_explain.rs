@@ -3,11 +3,12 @@
 //!
 //! Two oracles decide. The bench made the change, so it expects the inputs at the roots. The `go` command prints each line of each key
 //! (`GODEBUG=gocachehash=1`), so the lines that differ from those of the named earlier build are the inputs that changed. The command fails
-//! if a cause is wrong. `--scale` measures time and memory on a generated history instead.
+//! if a cause is wrong. `--scale` measures time and memory on a generated history instead, `--storage` the size of keys.
 
 mod change;
 mod oracle;
 mod scale;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,6 +24,7 @@ use self::oracle::{Executed, Verdict};
 use crate::shell;
 
 pub(crate) use self::scale::run as scale;
+pub(crate) use self::storage::run as storage;
 
 /// The file that `-debug-actiongraph` writes.
 const GRAPH: &str = "graph.json";

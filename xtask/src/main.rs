@@ -148,6 +148,9 @@ enum Bench {
         /// Only measure time and memory on a generated history.
         #[arg(long)]
         scale: bool,
+        /// Only measure the size of keys in a history.
+        #[arg(long)]
+        storage: bool,
         /// Builds in the generated history.
         #[arg(long, default_value_t = 2000)]
         builds: usize,
@@ -251,11 +254,14 @@ fn main() -> ExitCode {
                 Bench::Explain {
                     go,
                     scale,
+                    storage,
                     builds,
                     packages,
                 },
         } => {
-            if scale {
+            if storage {
+                bench_explain::storage()
+            } else if scale {
                 bench_explain::scale(builds, packages)
             } else {
                 bench_explain::run(&go)

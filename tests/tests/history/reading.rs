@@ -168,7 +168,7 @@ fn errors_of_the_history_contain_a_remedy() {
     change("PRAGMA user_version = 99");
     fails(
         gotrace_builds(&path, &[]),
-        "was written by a newer gotrace (schema 99, this gotrace supports up to 5)",
+        "was written by a newer gotrace (schema 99, this gotrace supports up to 6)",
     );
     assert!(
         Store::open(&path).is_err(),

@@ -232,14 +232,14 @@ fn missing_parts_of_the_central_history_are_reported_with_a_remedy() {
     server.query("UPDATE gotrace.form SET number = 99");
     fails(
         list(&at),
-        "was written by a newer gotrace (schema 99, this gotrace supports up to 3)",
+        "was written by a newer gotrace (schema 99, this gotrace supports up to 4)",
     );
     let newer = central::prepare(&server.address("admin")).unwrap_err();
     assert!(
         newer.cause.to_string().contains("newer gotrace"),
         "{newer:?}"
     );
-    server.query("UPDATE gotrace.form SET number = 3");
+    server.query("UPDATE gotrace.form SET number = 4");
     fails(
         run_gotrace(["show", "--store", &at, "0"], [("A", "B")]),
         "has no build 0: `gotrace builds` lists the builds",

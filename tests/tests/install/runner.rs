@@ -80,7 +80,7 @@ fn a_job_page_lists_its_builds_and_a_missing_agent_fails_no_job() {
     let (status, printed) = complete(&machine, "/home/builder/gone.md");
     assert_eq!(status, Some(0), "{printed}");
     assert!(
-        printed.contains("cannot get builds from the agent"),
+        printed.contains("cannot read the pages of the agent"),
         "{printed}"
     );
     // A server that never answers: a socket whose connections are never accepted.

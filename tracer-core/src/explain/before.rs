@@ -239,9 +239,9 @@ pub fn done_before(
         let Some(id) = &key.id else {
             continue;
         };
-        done.known_cpu_ns = done.known_cpu_ns.saturating_add(stored.cpu_ns);
+        done.known_cpu_ns = done.known_cpu_ns.saturating_add(stored.times.cpu_ns);
         let of_id = runs.get(&(stored.unit.clone(), id.clone()));
-        let found = of_id.and_then(|it| nearest(it, cache, stored.started_ns));
+        let found = of_id.and_then(|it| nearest(it, cache, stored.times.started_ns));
         let (place, by) = match (found, twins.get(&key.action).copied()) {
             (Some((_, by)), _) if key.kind == KeyKind::Link && !stores_links(build) => {
                 (Place::Link, by)
@@ -252,13 +252,13 @@ pub fn done_before(
             (None, None) => continue,
         };
         if place != Place::Link {
-            done.cpu_ns = done.cpu_ns.saturating_add(stored.cpu_ns);
+            done.cpu_ns = done.cpu_ns.saturating_add(stored.times.cpu_ns);
         }
         done.actions.push(RepeatedAction {
             action: key.action,
             place,
             by: by.clone(),
-            cpu_ns: stored.cpu_ns,
+            cpu_ns: stored.times.cpu_ns,
         });
     }
     done

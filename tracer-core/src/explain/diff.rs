@@ -1,10 +1,11 @@
 //! The inputs in which two keys differ.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::byte_string::ByteString;
 use crate::model::ActionKey;
 use crate::redact::REDACTED;
 
@@ -53,6 +54,36 @@ pub(super) fn difference(before: &Inputs, after: &Inputs) -> Difference {
     difference
 }
 
+/// The lines of a key, to be compared with many others.
+pub(super) struct Lines<'a> {
+    key: &'a ActionKey,
+    lines: HashSet<&'a [u8]>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn of(key: &'a ActionKey) -> Self {
+        let lines = key.lines.iter().map(ByteString::as_bytes).collect();
+        Self { key, lines }
+    }
+
+    /// The number of changed inputs since an earlier key, and of lines that may differ, as [`difference`] finds them. It reads only the
+    /// lines that one of the keys lacks, or that lack a value. An input that has several lines may count otherwise.
+    pub(super) fn distance(&self, before: &ActionKey) -> (usize, usize) {
+        let before = Lines::of(before);
+        let lacks_value = |line: &[u8]| {
+            line.windows(REDACTED.len())
+                .any(|it| it == REDACTED.as_bytes())
+        };
+        let is_wanted =
+            |line: &[u8], other: &Lines<'_>| !other.lines.contains(line) || lacks_value(line);
+        let found = difference(
+            &Inputs::of_lines(before.key, |it| is_wanted(it, self)),
+            &Inputs::of_lines(self.key, |it| is_wanted(it, &before)),
+        );
+        (found.changes.len(), found.unknown.len())
+    }
+}
+
 impl Difference {
     /// Adds an input of a line that begins with `word`, if its values differ or may differ.
     pub(super) fn compare(
@@ -99,4 +130,46 @@ pub(super) fn is_same(before: &ActionKey, after: &ActionKey) -> bool {
     let is_known = |key: &ActionKey| !key.has_gaps && key.cut.is_empty();
     let differs = || difference(&Inputs::of(before), &Inputs::of(after)) != Difference::default();
     is_known(before) && is_known(after) && !differs()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::KeyKind;
+
+    /// A key with one line for each of these inputs. A value of 3 is removed, and one of 4 cut.
+    fn key(values: &[u8]) -> ActionKey {
+        let lines = values.iter().enumerate().map(|(n, value)| match value {
+            3 => format!("file {n}.go <redacted>\n"),
+            value => format!("file {n}.go {value}\n"),
+        });
+        let cut = (0..).zip(values).filter(|(_, it)| **it == 4);
+        ActionKey {
+            kind: KeyKind::Build,
+            package: "p".into(),
+            action: 0,
+            id: None,
+            cut: cut.map(|(n, _)| n + 1).collect(),
+            lines: std::iter::once("go1.27.3".to_owned())
+                .chain(lines)
+                .map(Into::into)
+                .collect(),
+            has_gaps: false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_distance_is_the_size_of_the_difference(
+            before in prop::collection::vec(0..5u8, 0..6),
+            after in prop::collection::vec(0..5u8, 0..6),
+        ) {
+            let (before, after) = (key(&before), key(&after));
+            let whole = difference(&Inputs::of(&before), &Inputs::of(&after));
+            let expected = (whole.changes.len(), whole.unknown.len());
+            prop_assert_eq!(Lines::of(&after).distance(&before), expected);
+        }
+    }
 }

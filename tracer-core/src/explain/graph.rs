@@ -71,11 +71,18 @@ impl<'a> Graph<'a> {
 
     /// All actions at or above these, without `own`.
     pub(super) fn reach(&self, own: &[u32], start: Vec<u32>) -> Vec<u32> {
-        let mut seen: BTreeSet<u32> = own.iter().copied().collect();
+        // A flag for each action: a set would be most of the cost of a build with many roots.
+        let mut is_seen = vec![false; self.above.len()];
+        for index in own {
+            if let Some(it) = is_seen.get_mut(*index as usize) {
+                *it = true;
+            }
+        }
         let mut reached = Vec::new();
         let mut left = start;
         while let Some(index) = left.pop() {
-            if seen.insert(index) {
+            if let Some(it) = is_seen.get_mut(index as usize).filter(|it| !**it) {
+                *it = true;
                 reached.push(index);
                 left.extend(self.above(index));
             }

@@ -125,9 +125,17 @@ pub(super) struct Inputs {
 
 impl Inputs {
     pub(super) fn of(key: &ActionKey) -> Self {
+        Self::of_lines(key, |_| true)
+    }
+
+    /// The inputs from these lines alone, and the cut lines.
+    pub(super) fn of_lines(key: &ActionKey, is_wanted: impl Fn(&[u8]) -> bool) -> Self {
         let mut inputs = Self::default();
         let mut cut = key.cut.iter().copied().peekable();
         for (n, line) in (0u32..).zip(&key.lines) {
+            if cut.peek() != Some(&n) && !is_wanted(line.as_bytes()) {
+                continue;
+            }
             let text = line.to_str();
             let word = text.split([' ', '\n']).next().unwrap_or_default();
             if cut.next_if_eq(&n).is_some() {

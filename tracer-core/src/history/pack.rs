@@ -21,6 +21,8 @@ pub enum UnpackError {
     Gzip(#[source] std::io::Error),
     #[error("the stored build is larger than {MAX_BYTES} bytes when decompressed")]
     TooLarge,
+    #[error("the stored build is damaged: its parts do not fit together")]
+    Parts,
     #[error("the stored build is damaged: its content is not the expected JSON")]
     Json(#[source] serde_json::Error),
 }

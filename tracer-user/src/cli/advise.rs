@@ -2,10 +2,11 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::builds::StoreArgs;
+use super::builds::{StoreArgs, own_layer};
 use super::report::{self, Format};
 use super::{Color, FINE};
 use crate::clock;
+use crate::config::CpuHourPrice;
 use crate::history::{self, Filter, TimeArg};
 use crate::render::{self, AdviceView};
 
@@ -32,15 +33,8 @@ pub(super) struct Args {
     /// Only builds of this branch
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
-    /// Price of an hour of CPU time, in any currency: shows the cost of each cause
-    #[arg(
-        long,
-        value_name = "PRICE",
-        env = "GOTRACE_CPU_HOUR_PRICE",
-        hide_env_values = true,
-        value_parser = price
-    )]
-    cpu_hour_price: Option<f64>,
+    #[command(flatten)]
+    price: PriceArgs,
     #[command(flatten)]
     store: StoreArgs,
     /// Output format
@@ -51,12 +45,25 @@ pub(super) struct Args {
     color: Color,
 }
 
-fn price(text: &str) -> Result<f64, String> {
-    let price: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if price.is_finite() && price >= 0.0 {
-        Ok(price)
-    } else {
-        Err("must be a number from 0 on".to_owned())
+/// The price of CPU time.
+#[derive(Debug, clap::Args)]
+pub(super) struct PriceArgs {
+    /// Price of an hour of CPU time, in any currency: shows the cost of each cause [default: that of the configuration]
+    #[arg(
+        long,
+        value_name = "PRICE",
+        env = "GOTRACE_CPU_HOUR_PRICE",
+        hide_env_values = true
+    )]
+    cpu_hour_price: Option<CpuHourPrice>,
+}
+
+impl PriceArgs {
+    /// The price of the flag, of the variable, or of the configuration if this user can read it.
+    pub(super) fn price(&self) -> Option<f64> {
+        let configured = || own_layer().ok()?.cpu_hour_price;
+        let price = self.cpu_hour_price.or_else(configured);
+        price.map(CpuHourPrice::number)
     }
 }
 
@@ -73,7 +80,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let advice = args.store.location()?.read(|it| it.advise(&filter, now))?;
     let view = AdviceView {
         advice: &advice,
-        cpu_hour_price: args.cpu_hour_price,
+        cpu_hour_price: args.price.price(),
     };
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));

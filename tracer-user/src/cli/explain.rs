@@ -3,15 +3,17 @@
 mod modules;
 
 use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
-use tracer_core::explain::CacheRestore;
+use anyhow::{Context as _, bail};
+use tracer_core::explain::{CacheRestore, CacheUse, Cause, Explanation};
 use tracer_core::finished::{FinishedBuild, FinishedTrace};
-use tracer_core::history::BuildId;
+use tracer_core::history::{BuildId, Entry};
 use tracer_core::schedule::{MemoryReport, TestLedger, TimeReport};
 
 use super::show::BuildArgs;
 use super::{FINE, report};
+use crate::cache_scan;
 use crate::history;
 use crate::render::{self, Layout, Style};
 
@@ -26,7 +28,7 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
     before_help = "Examples:\n  sudo gotrace run --detail cache-key --store history.db -- go build ./...\n  \
                    gotrace explain --store history.db 019ab12f-3c44\n  \
                    gotrace explain 019ab12f-3c44 example.com/app/server\n  \
-                   gotrace explain --cache-restore-seconds 40 019ab12f-3c44\n  \
+                   gotrace explain --cache-restore-seconds 40 --scan-cache ~/.cache/go-build 019ab12f-3c44\n  \
                    gotrace explain --time 019ab12f-3c44\n  \
                    gotrace explain --tests 019ab12f-3c44\n  \
                    gotrace explain --memory 019ab12f-3c44\n  \
@@ -67,6 +69,31 @@ pub(super) struct Args {
     /// With --modules: only the program at this path. gotrace reads the file if the build was traced without analysis
     #[arg(long, value_name = "PATH", requires = "modules")]
     output: Option<String>,
+    /// GOCACHE of the build: shows which share of the restored entries the build used, by their times
+    #[arg(long, value_name = "DIR", requires = "cache_restore_seconds")]
+    scan_cache: Option<PathBuf>,
+}
+
+/// The use of the entries of a build cache by a build.
+fn scan(dir: &Path, entry: &Entry, explanation: &Explanation) -> anyhow::Result<CacheUse> {
+    let Some(ended_ns) = entry.ended_ns else {
+        bail!(
+            "the end of {} was not seen, so the times of cache entries show nothing",
+            entry.id
+        );
+    };
+    if explanation
+        .actions
+        .iter()
+        .any(|it| it.cause == Cause::Forced)
+    {
+        bail!(
+            "{} ran with -a, which writes every entry again, so their times show nothing",
+            entry.id
+        );
+    }
+    cache_scan::scan(dir, entry.started_ns, ended_ns)
+        .with_context(|| format!("cannot read the build cache {}", dir.display()))
 }
 
 /// Returns the exit code.
@@ -80,6 +107,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         memory,
         modules,
         output,
+        scan_cache,
     } = args;
     if *time {
         return execute_with(args, time_of);
@@ -100,7 +128,11 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     }
     let restore_ns = cache_restore_seconds.map(|it| u64::from(it) * NS_PER_SECOND);
     let cpus = finished.map_or(1, |it| it.cpus);
-    let restore = restore_ns.map(|it| CacheRestore::of(&explained.saved, it, cpus));
+    let used = scan_cache.as_deref();
+    let used = used
+        .map(|it| scan(it, &shown.entry, &explained.explanation))
+        .transpose()?;
+    let restore = restore_ns.map(|it| CacheRestore::of(&explained.saved, it, cpus, used));
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::FINE;
+use super::advise::PriceArgs;
 use super::builds::own_layer;
+use super::{FINE, log};
 use crate::agent;
 use crate::agent::local::LocalAgent;
 use crate::config::{Layer, ListenAddress};
-use crate::summary::{CiJob, markdown};
+use crate::summary::{CiJob, JobAdvice, markdown};
 
 /// Print the builds of a pipeline job as Markdown
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Print the builds of a pipeline job as Markdown, for the page of the job. The data comes from the agent on this machine, so \
+    long_about = "Print the builds of a pipeline job as Markdown, for the page of the job, and advice over the last builds of its projects. The data comes from the agent on this machine, so \
                   every user who may connect to it can run this.\n\nIn a job of GitHub Actions no argument is needed. \
                   `gotrace install --runner-hooks` runs this after every job.",
     before_help = "Examples:\n  gotrace summary >> \"$GITHUB_STEP_SUMMARY\"\n  \
@@ -45,6 +46,8 @@ pub(super) struct Args {
     /// Maximum time to wait for the agent
     #[arg(long, value_name = "SECONDS", default_value_t = 4)]
     timeout: u64,
+    #[command(flatten)]
+    price: PriceArgs,
 }
 
 /// The agent by environment and configuration, or at the default address if this user cannot read the configuration.
@@ -70,10 +73,17 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         runner: args.runner.clone(),
     };
     let agent = configured(args.agent.clone())?;
-    let builds = job.builds(&agent, Duration::from_secs(args.timeout))?;
+    let timeout = Duration::from_secs(args.timeout);
+    let builds = job.builds(&agent, timeout)?;
+    let advice = JobAdvice::request(&builds, &agent, timeout).unwrap_or_else(|error| {
+        // The builds alone are better than no page.
+        log(format_args!("no advice: {:#}", anyhow::Error::from(error)));
+        JobAdvice::default()
+    });
     // Write the page at once, so that an interrupted command prints no partial table.
     let mut page = Vec::new();
     markdown::write(&builds, &mut page)?;
+    markdown::write_advice(&advice, args.price.price(), &mut page)?;
     io::stdout().lock().write_all(&page)?;
     Ok(FINE)
 }

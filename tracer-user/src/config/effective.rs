@@ -14,7 +14,7 @@ use super::metrics::MetricsSettings;
 use super::otlp::{Compression, OtlpSettings, ParentSpan};
 use super::pushgateway::PushgatewaySettings;
 use super::textfile::TextfileSettings;
-use super::{Bound, File, Layer, PinDirectory, SizeBudget};
+use super::{Bound, CpuHourPrice, File, Layer, PinDirectory, SizeBudget};
 use crate::agent::defaults;
 use crate::history::{DEFAULT_STORE, Location, central};
 use crate::log::LogConfig;
@@ -61,6 +61,7 @@ fn values(layer: Layer) -> Vec<(String, Value)> {
         keep_megabytes,
         forget_targets_hours,
         size_budget,
+        cpu_hour_price,
         pin,
         log,
         metrics,
@@ -109,6 +110,10 @@ fn values(layer: Layer) -> Vec<(String, Value)> {
                 Limit::Percent(n) => json!(format!("+{n}%")),
                 Limit::Bits(n) => json!(format!("+{n}")),
             }),
+        ),
+        (
+            "cpu_hour_price",
+            json!(cpu_hour_price.map(CpuHourPrice::number)),
         ),
         (
             "pin",
@@ -289,7 +294,7 @@ mod tests {
 
     #[test]
     fn each_value_has_its_source() {
-        let text = "detail = 'process'\nkeep_days = 3\n[otlp]\nendpoint = 'http://u:hunter2@h:1'\nheaders = { a = 'hunter2' }";
+        let text = "detail = 'process'\nkeep_days = 3\ncpu_hour_price = 0.04\n[otlp]\nendpoint = 'http://u:hunter2@h:1'\nheaders = { a = 'hunter2' }";
         let own = Layer {
             keep_days: Some(Bound(NonZeroU32::new(7))),
             ..Layer::default()
@@ -303,8 +308,9 @@ mod tests {
         assert_eq!(row("keep_days"), (json!(7), "--keep-days"));
         assert_eq!(row("detail"), (json!("process"), "/etc/c.toml:1"));
         assert_eq!(row("size_budget"), (Value::Null, "default"));
-        assert_eq!(row("otlp.endpoint"), (json!("http://h:1"), "/etc/c.toml:4"));
-        assert_eq!(row("otlp.headers"), (json!(["a"]), "/etc/c.toml:5"));
+        assert_eq!(row("cpu_hour_price"), (json!(0.04), "/etc/c.toml:3"));
+        assert_eq!(row("otlp.endpoint"), (json!("http://h:1"), "/etc/c.toml:5"));
+        assert_eq!(row("otlp.headers"), (json!(["a"]), "/etc/c.toml:6"));
         assert_eq!(row("otlp.traces"), (json!(true), "default"));
         assert!(!format!("{rows:?}").contains("hunter2"));
         assert!(!rows.iter().any(|it| it.key.starts_with("textfile")));

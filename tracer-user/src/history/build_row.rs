@@ -64,17 +64,20 @@ impl KeyRows {
         let repeated = explained.done_before.actions.iter();
         let places: BTreeMap<u32, Place> = repeated.map(|it| (it.action, it.place)).collect();
         let name = |it: Option<&str>| it.map_or(Value::Nothing, Value::from);
-        let actions = keys.iter().map(|it| {
+        // In the order of the table, so that its pages are full.
+        let mut sorted: Vec<&StoredKey> = keys.iter().collect();
+        sorted.sort_by_key(|it| it.unit.number());
+        let actions = sorted.into_iter().map(|it| {
             let unit = Value::Number(it.unit.number());
             let index = &it.key.action;
             ActionRow {
                 unit: [unit.clone(), it.unit.as_str().into()],
                 run: [
                     unit,
-                    it.key.id.clone().into(),
-                    number(it.cpu_ns),
+                    it.key.short_id().map_or(Value::Nothing, Value::from),
+                    number(it.times.cpu_ns),
                     Value::Number(it.has_failed.into()),
-                    it.ended_ns.into(),
+                    it.times.ended_ns.into(),
                     name(reasons.get(index).map(|it| it.name())),
                     name(places.get(index).map(|it| it.name())),
                     build.as_str().into(),

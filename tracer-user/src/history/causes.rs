@@ -7,7 +7,7 @@ use tracer_core::explain::{
     Saved, Unit, cached_units, done_before, explain,
 };
 use tracer_core::history::{BuildId, Entry, Kept, StoredKey};
-use tracer_core::model::Build;
+use tracer_core::model::{Build, Trace};
 use tracer_core::price::{self, EarlierCpu};
 
 use super::error::Cause;
@@ -86,18 +86,22 @@ pub(super) fn explain_kept(rows: &dyn Query, kept: &Kept) -> Result<Explained, C
 pub(super) fn explain_stored(
     rows: &dyn Query,
     entry: &Entry,
-    build: &Build,
+    trace: &Trace,
 ) -> Result<Explained, Cause> {
+    let Some(build) = trace.builds.first() else {
+        return Ok(Explained::default());
+    };
     let own = keys::own(rows, entry)?;
     let position = own.as_ref().map_or(NEXT, |(position, _)| *position);
     let (saved, earlier_cpu) = unless_old(saved(rows, entry, build, position))?;
-    let Some((position, own)) = own else {
+    let Some((position, mut own)) = own else {
         return Ok(Explained {
             saved,
             earlier_cpu,
             ..Explained::default()
         });
     };
+    StoredKey::add_times(&mut own, trace, build);
     let past = keys::past(rows, entry, position, &own)?;
     let explained = explained(rows, entry, build, &own, (position, past))?;
     Ok(Explained {
@@ -200,38 +204,33 @@ fn earlier_runs(
     position: i64,
     own: &[StoredKey],
 ) -> Result<EarlierRuns, Cause> {
-    struct Found {
-        unit: i64,
-        id: String,
+    struct Found<'a> {
+        unit: &'a Unit,
+        id: &'a String,
         position: i64,
         ended_ns: i64,
     }
-    let with_id = own
-        .iter()
-        .filter_map(|it| Some((&it.unit, it.key.id.as_ref()?)));
-    let wanted: BTreeMap<(i64, &String), &Unit> = with_id
-        .map(|(unit, id)| ((unit.number(), id), unit))
-        .collect();
-    let ids: BTreeSet<&String> = wanted.keys().map(|(_, id)| *id).collect();
-    let ids: Vec<&String> = ids.into_iter().collect();
-    let mut found: Vec<Found> = Vec::new();
-    for some in ids.chunks(UNITS) {
+    let with_id = own.iter().filter_map(|it| {
+        let short = it.key.short_id()?;
+        Some(((it.unit.number(), short), (&it.unit, it.key.id.as_ref()?)))
+    });
+    let wanted: BTreeMap<(i64, &str), (&Unit, &String)> = with_id.collect();
+    let pairs: Vec<(i64, &str)> = wanted.keys().copied().collect();
+    let mut found: Vec<Found<'_>> = Vec::new();
+    for some in pairs.chunks(UNITS) {
+        // Both lists together may contain other pairs.
         let sql = format!(
             "SELECT unit_id, action_id, position, ended_ns FROM action_run \
-             WHERE position < $1 AND failed = 0 AND ended_ns IS NOT NULL AND action_id IN ({}) ORDER BY position DESC",
-            keys::marks(2, some.len())
+             WHERE position < $1 AND failed = 0 AND ended_ns IS NOT NULL AND unit_id IN ({}) AND action_id IN ({})",
+            keys::marks(2, some.len()),
+            keys::marks(2 + some.len(), some.len())
         );
         let mut values = vec![Value::Number(position)];
-        values.extend(some.iter().map(|it| Value::Text((*it).clone())));
-        let mut of_action: BTreeMap<(i64, String), usize> = BTreeMap::new();
+        values.extend(some.iter().map(|(unit, _)| Value::Number(*unit)));
+        values.extend(some.iter().map(|(_, id)| Value::from(*id)));
         rows.each(&sql, &values, &mut |mut values| {
             let (unit, id) = (values.next::<i64>()?, values.next::<String>()?);
-            if !wanted.contains_key(&(unit, &id)) {
-                return Ok(());
-            }
-            let n = of_action.entry((unit, id.clone())).or_default();
-            *n += 1;
-            if *n <= RUNS {
+            if let Some((unit, id)) = wanted.get(&(unit, id.as_str())) {
                 found.push(Found {
                     unit,
                     id,
@@ -242,6 +241,13 @@ fn earlier_runs(
             Ok(())
         })?;
     }
+    found.sort_by_key(|it| std::cmp::Reverse(it.position));
+    let mut of_action: BTreeMap<(&Unit, &String), usize> = BTreeMap::new();
+    found.retain(|it| {
+        let n = of_action.entry((it.unit, it.id)).or_default();
+        *n += 1;
+        *n <= RUNS
+    });
     let positions: BTreeSet<i64> = found.iter().map(|it| it.position).collect();
     let builds = builds_at(rows, &positions)?;
     let mut runs = EarlierRuns::new();
@@ -255,10 +261,7 @@ fn earlier_runs(
         let Some((build, cache)) = builds.get(&position).filter(|(it, _)| *it != entry.id) else {
             continue;
         };
-        let Some(unit) = wanted.get(&(unit, &id)) else {
-            continue;
-        };
-        runs.entry(((*unit).clone(), id))
+        runs.entry((unit.clone(), id.clone()))
             .or_default()
             .push(EarlierRun {
                 build: build.clone(),

@@ -38,9 +38,10 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("schema/3.sql")),
     M::up(include_str!("schema/4.sql")),
     M::up(include_str!("schema/5.sql")),
+    M::up(include_str!("schema/6.sql")),
 ];
 /// Version of the schema that this gotrace writes. It reads every earlier version, because all contain what a reader queries.
-const SCHEMA_VERSION: i64 = 5;
+const SCHEMA_VERSION: i64 = 6;
 const APPLICATION: i64 = 0x676f_7472;
 /// Time limit of the wait for another writer.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! Reads cache keys: those of a build, and the earlier ones of the same units. Deletes the oldest ones.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 use tracer_core::explain::{PAST_MAX, Past, PastKey, Unit};
@@ -49,7 +49,7 @@ pub(super) fn past(
         let Some(packed) = packed else {
             continue;
         };
-        for stored in history::unpack_keys_of(&packed, |it| units.contains(it))? {
+        for stored in history::unpack_keys_of(&packed, &units)? {
             past.entry(stored.unit).or_default().push(PastKey {
                 build: build.clone(),
                 key: stored.key,
@@ -73,8 +73,8 @@ fn earlier(
     entry: &Entry,
     position: i64,
     own: &[StoredKey],
-) -> Result<Vec<(BuildId, HashSet<Unit>)>, Cause> {
-    let mut builds: BTreeMap<i64, (BuildId, HashSet<Unit>)> = BTreeMap::new();
+) -> Result<Vec<(BuildId, BTreeSet<Unit>)>, Cause> {
+    let mut builds: BTreeMap<i64, (BuildId, BTreeSet<Unit>)> = BTreeMap::new();
     let units: BTreeMap<i64, &Unit> = own.iter().map(|it| (it.unit.number(), &it.unit)).collect();
     let numbers: Vec<i64> = units.keys().copied().collect();
     for some in numbers.chunks(UNITS) {
@@ -99,7 +99,7 @@ fn earlier(
             Ok((position, build, values.next::<i64>()?))
         })?;
         for (position, build, number) in found.into_iter().filter(|it| it.1 != entry.id) {
-            let of_build = builds.entry(position).or_insert((build, HashSet::new()));
+            let of_build = builds.entry(position).or_insert((build, BTreeSet::new()));
             of_build
                 .1
                 .extend(units.get(&number).map(|it| (*it).clone()));

@@ -205,9 +205,8 @@ impl<'a> Reader<'a> {
 
     /// The causes of a build's actions, and the work that it repeated; empty without keys.
     pub fn explain(&self, shown: &BuildView) -> Result<Explained, Cause> {
-        let finished = shown.finished.as_ref().map(FinishedTrace::trace);
-        match finished.and_then(|it| it.builds.first()) {
-            Some(build) => causes::explain_stored(self.rows, &shown.entry, build),
+        match shown.finished.as_ref().map(FinishedTrace::trace) {
+            Some(trace) => causes::explain_stored(self.rows, &shown.entry, trace),
             None => Ok(Explained::default()),
         }
     }

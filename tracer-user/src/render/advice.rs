@@ -26,16 +26,19 @@ pub struct AdviceView<'a> {
 }
 
 impl AdviceView<'_> {
-    /// `, cost 0.12`, if the price is known.
     fn cost(self, cpu_ns: u64) -> String {
-        #[expect(clippy::cast_precision_loss, reason = "a price has few digits")]
-        let hours = cpu_ns as f64 / NS_PER_HOUR;
-        let cost = self.cpu_hour_price.map(|it| it * hours);
-        match cost {
-            Some(cost) if cost < 0.01 => ", cost below 0.01".to_owned(),
-            Some(cost) => format!(", cost {cost:.2}"),
-            None => String::new(),
-        }
+        cost(cpu_ns, self.cpu_hour_price)
+    }
+}
+
+/// `, cost 0.12`, if the price of an hour is known.
+pub fn cost(cpu_ns: u64, cpu_hour_price: Option<f64>) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a price has few digits")]
+    let hours = cpu_ns as f64 / NS_PER_HOUR;
+    match cpu_hour_price.map(|it| it * hours) {
+        Some(cost) if cost < 0.01 => ", cost below 0.01".to_owned(),
+        Some(cost) => format!(", cost {cost:.2}"),
+        None => String::new(),
     }
 }
 

@@ -1,15 +1,18 @@
 //! The causes of a build's actions as text.
 
+mod saved;
 mod test_word;
 mod word;
 
 pub(super) use word::place;
 
+use saved::put_saved;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use tracer_core::explain::{
-    CacheRestore, Cause, DoneBefore, ExplainedAction, Explanation, Root, RootCause, Saved, Verdict,
+    CacheRestore, Cause, DoneBefore, ExplainedAction, Explanation, Root, RootCause,
 };
 use tracer_core::model::{Build, KeyKind};
 
@@ -79,43 +82,6 @@ pub fn top_causes<'a>(explained: impl IntoIterator<Item = &'a Explanation>) -> V
     let mut roots: Vec<&Root> = roots.collect();
     roots.sort_by_key(|it| std::cmp::Reverse(it.cpu_ns));
     roots.into_iter().take(TOP).map(of_root).collect()
-}
-
-/// CPU time that the build cache saved, and the verdict on restoring it.
-fn put_saved(page: &mut Page<'_>, saved: &Saved, restore: Option<CacheRestore>) {
-    if saved.n_known == 0 && restore.is_none() {
-        return;
-    }
-    page.gap();
-    let by = saved.by.as_ref();
-    let by = by.map_or_else(String::new, |it| format!(", most in {it}"));
-    let text = format!(
-        "The build cache saved {} of CPU: {} of {} ran in an earlier build{by}",
-        units::span(saved.cpu_ns),
-        units::count(saved.n_known),
-        units::counted(saved.n_cached, "cached action", "cached actions"),
-    );
-    page.sentence(Line::plain("  "), &text, 4);
-    let Some(restore) = restore else {
-        return;
-    };
-    let (least, most) = (restore.at_least_ns, restore.at_most_ns);
-    let took = units::span(restore.restore_ns);
-    let bounds = format!("{} to {}", units::span(least), units::span(most));
-    let text = match restore.verdict {
-        Verdict::Pays => format!("Restoring it pays: it took {took} and saved {bounds}."),
-        Verdict::DoesNotPay => {
-            format!("Restoring it does not pay: it took {took} and saved {bounds}.")
-        }
-        Verdict::Close => format!(
-            "Restoring it may pay: it took {took} and saved {bounds}, which depends on the use of the CPUs."
-        ),
-        Verdict::Unknown => format!(
-            "Restoring it may pay: it took {took} and saved at least {}. Some cached actions have no earlier run in the history.",
-            units::span(least)
-        ),
-    };
-    page.sentence(Line::plain("  "), &text, 4);
 }
 
 /// The work that had been done before, with the build that had done most of it.

@@ -8,14 +8,16 @@ use std::io::{self, Write};
 
 use tracer_core::model::{FailureClass, State};
 
-use super::{ListedBuild, Target};
+use super::{JobAdvice, ListedBuild, Target};
 use crate::render::style::escape;
-use crate::render::units;
+use crate::render::{cost, units};
 
 /// Maximum number of rows: GitHub accepts a megabyte per job, and no reader needs that many rows.
 const ROWS: usize = 50;
 /// Maximum number of characters of a name from a build.
 const CHARACTERS: usize = 120;
+/// Maximum number of causes.
+const CAUSES: usize = 5;
 /// Maximum number of outputs of one build.
 const TARGETS: usize = 3;
 
@@ -79,6 +81,41 @@ fn row(build: &ListedBuild, out: &mut dyn Write) -> io::Result<()> {
         outputs(&build.targets),
         build.go_version.as_deref().map(code).unwrap_or_default(),
     )
+}
+
+/// Writes the causes of repeated work; writes nothing without any.
+pub fn write_advice(
+    advice: &JobAdvice,
+    cpu_hour_price: Option<f64>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if advice.rows.is_empty() {
+        return Ok(());
+    }
+    out.write_all(b"#### Advice\n\nCauses of repeated work in the last 7 days, by CPU time:\n\n")?;
+    for row in advice.rows.iter().take(CAUSES) {
+        let subject: Vec<String> = row
+            .subject
+            .iter()
+            .take(TARGETS)
+            .map(|it| code(it))
+            .collect();
+        let subject = match subject.as_slice() {
+            [] => String::new(),
+            subject => format!(": {}", subject.join(", ")),
+        };
+        writeln!(
+            out,
+            "* {}{} \u{2014} {}{subject}; {}, {}. {}",
+            units::span(row.cpu_ns),
+            cost(row.cpu_ns, cpu_hour_price),
+            row.title,
+            code(row.project.as_deref().unwrap_or_default()),
+            units::counted(row.n_builds, "build", "builds"),
+            row.advice.as_deref().unwrap_or_default()
+        )?;
+    }
+    writeln!(out)
 }
 
 fn took(build: &ListedBuild) -> Option<u64> {
@@ -186,6 +223,24 @@ mod tests {
             "#]],
         );
         check(&[], &expect![[""]]);
+    }
+
+    #[test]
+    fn advice_names_cause_cost_and_change() {
+        let mut row = crate::summary::advice::tests::row(Some("example.com/a|b"));
+        row.subject = vec!["a|b".to_owned()];
+        let mut out = Vec::new();
+        let advice = JobAdvice { rows: vec![row] };
+        write_advice(&advice, Some(2.0), &mut out).unwrap();
+        write_advice(&JobAdvice::default(), Some(2.0), &mut out).unwrap();
+        expect![[r#"
+            #### Advice
+
+            Causes of repeated work in the last 7 days, by CPU time:
+
+            * 59.0 s, cost 0.03 — -a was set: <code>a&#124;b</code>; <code>example&#46;com/a&#124;b</code>, 1 build. Remove -a from the command and from GOFLAGS. The build cache detects all changes that go can detect.
+
+        "#]].assert_eq(&String::from_utf8(out).unwrap());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use super::super::explain;
 use super::super::tests::{build, id, key, past};
 use super::*;
+use crate::history::ActionTimes;
 use crate::model::{ActionKey, Flag, FlagOrigin};
 
 fn cache(host: &str, path: &str) -> CacheLocation {
@@ -25,9 +26,11 @@ fn stored(build: &Build) -> Vec<StoredKey> {
         unit: Unit::of(build, key),
         key: key.clone(),
         has_failed: false,
-        cpu_ns: 1_000_000,
-        started_ns: Some(100),
-        ended_ns: Some(200),
+        times: ActionTimes {
+            cpu_ns: 1_000_000,
+            started_ns: Some(100),
+            ended_ns: Some(200),
+        },
     });
     stored.collect()
 }

@@ -17,10 +17,11 @@ use super::{PageContext, compress, query, scraper};
 use crate::agent::metrics::Format;
 use crate::clock;
 use crate::history::{self, Cause, Error, Reader};
-use crate::render::Layout;
+use crate::render::{AdviceView, Layout};
 
 /// Time limit of a read of the history.
 const PATIENCE: Duration = Duration::from_secs(10);
+const NO_QUERY: &str = "the query is not a list of name=value: URL-encode it";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text";
@@ -33,6 +34,7 @@ pub(super) fn router(shared: PageContext) -> Router {
         .route("/-/ready", get(ready))
         .route("/api/v1/builds", get(builds))
         .route("/api/v1/builds/{id}", get(build))
+        .route("/api/v1/advice", get(advice))
         .fallback(no_page)
         .method_not_allowed_fallback(no_method)
         .with_state(Arc::new(shared))
@@ -88,10 +90,7 @@ async fn builds(
     words: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Response {
     let Ok(Query(words)) = words else {
-        return trouble(
-            StatusCode::BAD_REQUEST,
-            "the query is not a list of name=value: URL-encode it",
-        );
+        return trouble(StatusCode::BAD_REQUEST, NO_QUERY);
     };
     let filter = match query::filter(&words, clock::wall_ns()) {
         Ok(filter) => filter,
@@ -101,6 +100,32 @@ async fn builds(
         let (entries, has_more) = reader.list(&filter)?;
         let mut page = Vec::new();
         history::builds_json(&entries, has_more, &mut page)?;
+        Ok(page)
+    })
+    .await
+}
+
+async fn advice(
+    State(shared): State<Arc<PageContext>>,
+    words: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Response {
+    let now_ns = clock::wall_ns();
+    let filter = match words {
+        Ok(Query(words)) => query::advice(&words, now_ns),
+        Err(_) => Err(NO_QUERY.to_owned()),
+    };
+    let filter = match filter {
+        Ok(filter) => filter,
+        Err(why) => return trouble(StatusCode::BAD_REQUEST, &why),
+    };
+    read(&shared, move |reader| {
+        let advice = reader.advise(&filter, now_ns)?;
+        let view = AdviceView {
+            advice: &advice,
+            cpu_hour_price: None,
+        };
+        let mut page = Vec::new();
+        history::advice_json(&view, Layout::Indented, &mut page)?;
         Ok(page)
     })
     .await
@@ -127,7 +152,7 @@ async fn build(State(shared): State<Arc<PageContext>>, Path(id): Path<String>) -
 async fn no_page() -> Response {
     trouble(
         StatusCode::NOT_FOUND,
-        "this page does not exist: use /metrics, /-/healthy, /-/ready, /api/v1/builds or /api/v1/builds/ID",
+        "this page does not exist: use /metrics, /-/healthy, /-/ready, /api/v1/builds, /api/v1/builds/ID or /api/v1/advice",
     )
 }
 

@@ -6,6 +6,8 @@ use crate::history::{Filter, TimeArg};
 
 const LIMIT: usize = 20;
 const MOST: usize = 1000;
+/// Start of the period of advice.
+const ADVICE_SINCE: &str = "7d";
 
 /// Parses the filter. An error is a message for the client.
 pub(super) fn filter(words: &[(String, String)], now_ns: i64) -> Result<Filter, String> {
@@ -37,6 +39,25 @@ pub(super) fn filter(words: &[(String, String)], now_ns: i64) -> Result<Filter, 
         }
     }
     Ok(filter)
+}
+
+/// Parses the filter of advice, with the default of `gotrace advise`.
+pub(super) fn advice(words: &[(String, String)], now_ns: i64) -> Result<Filter, String> {
+    const KNOWN: [&str; 5] = ["project", "branch", "host", "since", "until"];
+    if let Some((name, _)) = words.iter().find(|(it, _)| !KNOWN.contains(&it.as_str())) {
+        let known = KNOWN.join(", ");
+        return Err(format!(
+            "there is no filter {name:?} of advice: use {known}"
+        ));
+    }
+    let filter = filter(words, now_ns)?;
+    Ok(Filter {
+        since_ns: filter
+            .since_ns
+            .or_else(|| ADVICE_SINCE.parse::<TimeArg>().ok().map(|it| it.at(now_ns))),
+        limit: None,
+        ..filter
+    })
 }
 
 fn state(value: &str) -> Result<State, String> {
@@ -81,6 +102,34 @@ mod tests {
         assert_eq!(filter.since_ns, Some(990_000_000_000));
         assert_eq!(filter.limit, Some(7));
         assert_eq!(of(&[]).unwrap().limit, Some(LIMIT));
+    }
+
+    #[test]
+    fn advice_covers_a_week_unless_the_query_has_another_time() {
+        let of = |words: &[(&str, &str)]| {
+            let words = words
+                .iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
+            advice(&words.collect::<Vec<_>>(), 1_000_000_000_000_000)
+        };
+        let filter = of(&[("project", "example.com/p")]).unwrap();
+        assert_eq!(
+            filter.since_ns,
+            Some(1_000_000_000_000_000 - 604_800_000_000_000)
+        );
+        assert_eq!(
+            (filter.limit, filter.project.as_deref()),
+            (None, Some("example.com/p"))
+        );
+        assert_eq!(
+            of(&[("since", "10s")]).unwrap().since_ns,
+            Some(999_990_000_000_000)
+        );
+        let refused = of(&[("limit", "7")]).unwrap_err();
+        assert!(
+            refused.contains("use project, branch, host, since, until"),
+            "{refused}"
+        );
     }
 
     #[test]

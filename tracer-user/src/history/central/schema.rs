@@ -6,13 +6,14 @@ use crate::history::error::Cause;
 use crate::history::value;
 
 /// One migration for each change of the tables, in order. A released migration never changes. Each sets the number in `gotrace.form`.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../schema/postgres-1.sql"),
     include_str!("../schema/postgres-2.sql"),
     include_str!("../schema/postgres-3.sql"),
+    include_str!("../schema/postgres-4.sql"),
 ];
 /// Version of the schema that this gotrace reads and writes.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 /// Advisory lock of a migration: "gotr".
 const LOCK: i64 = 0x676f_7472;
 
