@@ -35,8 +35,8 @@ pub struct TimeReport {
     pub n_unknown: u32,
     /// The executed actions, longest first.
     pub actions: Vec<ActionTime>,
-    /// Time in which no tool, one tool, two tools and so on ran. Nested tools and queries do not count.
-    pub tools_at_once_ns: Vec<u64>,
+    /// Nanoseconds in which no tool, one tool, two tools and so on ran. Nested tools and queries do not count.
+    pub tools_at_once: Vec<u64>,
     /// The average number of running tools in equal parts of the build.
     pub parallel: Vec<f64>,
     /// CPU time of the `go` command and its tools.
@@ -114,7 +114,7 @@ impl TimeReport {
                 begin,
             ),
             path,
-            tools_at_once_ns: interval::levels(&tools, (build.start, end)),
+            tools_at_once: interval::levels(&tools, (build.start, end)),
             parallel: interval::averages(&tools, (build.start, end), PARTS),
             cpu_ns: crate::report::cpu_ns(build.usage),
         }
@@ -130,7 +130,7 @@ impl TimeReport {
     /// The average number of tools that ran at once between the first and the last action.
     pub fn average(&self) -> Option<f64> {
         let busy = (0_u64..)
-            .zip(&self.tools_at_once_ns)
+            .zip(&self.tools_at_once)
             .map(|(n, ns)| n * ns)
             .sum();
         crate::report::ratio(busy, self.actions_ns)

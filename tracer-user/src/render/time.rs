@@ -135,9 +135,9 @@ fn parallel(page: &mut Page<'_>, times: &TimeReport, cpus: u32) {
             .average()
             .map(|it| format!("{it:.1} on average while actions ran")),
     );
-    let one = times.tools_at_once_ns.iter().take(2).copied();
+    let one = times.tools_at_once.iter().take(2).copied();
     parts.push(format!("none or one for {}", units::span(one.sum())));
-    let few = times.tools_at_once_ns.iter().take(cpus as usize).copied();
+    let few = times.tools_at_once.iter().take(cpus as usize).copied();
     if cpus > 2 {
         parts.push(format!("fewer than {cpus} for {}", units::span(few.sum())));
     }
