@@ -1,4 +1,4 @@
-//! Where the time of a build went, and how long it would take under other conditions.
+//! The time of a build: its critical path, and predictions for other conditions.
 //!
 //! The input is a build with its actions, their times and the imports in their cache keys; the output is plain data. An action waits for
 //! other actions, for a free worker of the `go` command, and for a CPU. The first is known from the graph; the observed times show the rest.

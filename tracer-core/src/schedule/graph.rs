@@ -135,7 +135,7 @@ struct Below<'a> {
     graph: &'a ImportGraph<'a>,
     /// The earlier actions that no other waits for.
     tops: &'a [u32],
-    /// What the test that started last waits for.
+    /// The actions that the last started test waits for.
     last_run: &'a [u32],
     has_barriers: bool,
     found: Vec<u32>,

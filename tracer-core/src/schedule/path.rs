@@ -1,5 +1,5 @@
-//! The critical path as it was observed: from the end of the last action back to the first, always to the action that ended last of those
-//! that it waited for.
+//! The critical path as it was observed. It goes back from the end of the last action. Of the actions that an action waited for, the one
+//! that ended last comes before it.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! The actions of a build as tasks of the simulation: how much CPU time each needs, how many threads it can use, how long it is blocked.
 //!
-//! The kernel shows the CPU time of each tool. The rest follows from the observed times: actions that ran at once shared the CPUs, so an
-//! action that used more than its share has several threads, and one that used less was blocked.
+//! The kernel shows the CPU time of each tool. The rest follows from the observed times, because actions that ran at once shared the CPUs.
+//! An action that used more than its share has several threads, and one that used less was blocked.
 
 use crate::event::Ktime;
 use crate::model::{Action, Build, CallKind, ToolCall};

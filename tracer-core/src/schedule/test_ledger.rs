@@ -1,4 +1,4 @@
-//! What each test of a `go test` cost: vet, compile, link and run; what tests share, and what they repeat.
+//! The cost of each test of a `go test`: vet, compile, link and run. Some work is shared by tests, and some is repeated.
 
 use std::collections::BTreeMap;
 

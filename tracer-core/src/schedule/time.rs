@@ -15,7 +15,7 @@ use crate::report::{interval, starters};
 /// Number of equal parts of a build in [`TimeReport::parallel`].
 const PARTS: usize = 60;
 
-/// Where the time of a build went. `before`, `actions_ns` and `after_ns` add up to `wall_ns`, and the steps to `actions_ns`.
+/// The parts of a build's time. `before`, `actions_ns` and `after_ns` add up to `wall_ns`, and the steps to `actions_ns`.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct TimeReport {
     pub wall_ns: u64,
@@ -41,6 +41,13 @@ pub struct TimeReport {
     pub parallel: Vec<f64>,
     /// CPU time of the `go` command and its tools.
     pub cpu_ns: u64,
+    /// Time that their threads waited for a CPU although they could run, as a sum. Absent if the kernel does not keep it, or if it is not
+    /// known for a process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_delay_ns: Option<u64>,
+    /// Time that their threads waited for block devices, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_io_ns: Option<u64>,
 }
 
 /// Time of the `go` command before the first action.
@@ -117,6 +124,8 @@ impl TimeReport {
             tools_at_once: interval::levels(&tools, (build.start, end)),
             parallel: interval::averages(&tools, (build.start, end), PARTS),
             cpu_ns: crate::report::cpu_ns(build.usage),
+            run_delay_ns: build.usage.run_delay_ns,
+            block_io_ns: build.usage.block_io_ns,
         }
     }
 

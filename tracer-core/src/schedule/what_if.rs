@@ -122,8 +122,6 @@ impl<'a> Model<'a> {
         } else {
             1.0
         };
-        let ns = |it: f64| std::time::Duration::from_secs_f64((it / 1e9).clamp(0.0, 1e9));
-        let ns = |it: f64| u64::try_from(ns(it).as_nanos()).unwrap_or(u64::MAX);
         Ok(Prediction {
             measured_ns,
             predicted_ns: around_ns.saturating_add(ns(float(actions_ns) * scale)),
@@ -296,6 +294,15 @@ fn is_cgo(action: &Action) -> bool {
 fn is_test_link(action: &Action) -> bool {
     let package = action.package.as_ref().map(ByteString::as_bytes);
     action.mode == KeyKind::Link.mode() && package.is_some_and(|it| it.ends_with(b".test"))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast to an integer saturates"
+)]
+fn ns(time: f64) -> u64 {
+    time.round() as u64
 }
 
 fn run(tasks: &[Task], cpus: u32, workers: u32) -> Simulated {

@@ -44,9 +44,12 @@ pub(super) struct BuildArgs {
 impl BuildArgs {
     /// The build and the causes of its actions. Only text and `explain` contain them.
     pub(super) fn read(&self, with_causes: bool) -> anyhow::Result<(BuildView, Explained)> {
-        self.read_with(|reader, shown| match with_causes {
-            true => reader.explain(shown),
-            false => Ok(Explained::default()),
+        self.read_with(|reader, shown| {
+            if with_causes {
+                reader.explain(shown)
+            } else {
+                Ok(Explained::default())
+            }
         })
     }
 

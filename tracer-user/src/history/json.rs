@@ -209,7 +209,7 @@ struct WhatIfDocument<'a> {
     schema: &'static str,
     build: ListedBuild<'a>,
     prediction: &'a Prediction,
-    /// What fits in the memory of `--memory`.
+    /// The answer to `--memory`.
     memory: Option<MemoryDocument<'a>>,
 }
 

@@ -1,4 +1,4 @@
-//! What the tests of a build cost, as text.
+//! The cost of a build's tests as text.
 
 use std::io::{self, Write};
 

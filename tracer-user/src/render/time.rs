@@ -35,6 +35,7 @@ pub fn time(
         cpus
     );
     page.line(Line::plain(&head));
+    waits(&mut page, times);
     page.gap();
     parts(&mut page, build, times);
     page.gap();
@@ -88,6 +89,17 @@ pub(super) fn summary(page: &mut Page<'_>, build: &Build, times: &TimeReport) {
         last.push(Line::plain(&bound));
     }
     page.flow(label(""), &last, dot, 1);
+}
+
+/// Threads can wait at the same time, so the sums can exceed the time on the clock.
+fn waits(page: &mut Page<'_>, times: &TimeReport) {
+    let known = |ns: Option<u64>| ns.map_or_else(|| "not known".to_owned(), units::span);
+    let text = format!(
+        "Sum over all threads of waiting for a CPU: {}; for disks: {}",
+        known(times.run_delay_ns),
+        known(times.block_io_ns)
+    );
+    page.sentence(Line::plain("  "), &text, 2);
 }
 
 fn parts(page: &mut Page<'_>, build: &Build, times: &TimeReport) {
@@ -177,7 +189,8 @@ fn path(page: &mut Page<'_>, build: &Build, times: &TimeReport) {
     page.line(Line::plain(&head));
     let longest = units::span(times.longest_chain_ns.unwrap_or(0));
     let bound = format!(
-        "The longest chain of dependencies takes {longest}. With these times of actions, more CPUs cannot make the actions faster."
+        "The longest chain of dependencies takes {longest}. \
+         With these times of actions, more CPUs cannot make them end earlier."
     );
     page.sentence(Line::plain("  "), &bound, 3);
     if times.n_unknown > 0 {

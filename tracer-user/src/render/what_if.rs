@@ -10,7 +10,7 @@ use super::text::command_line;
 use super::units;
 
 /// Errors of `cargo xtask bench what-if`, in percent: half of the predictions were closer than the first, all closer than the second.
-pub(super) const MEASURED_ERRORS: (&str, &str) = ("5", "12");
+pub(super) const MEASURED_ERRORS: (&str, &str) = ("9", "14");
 
 /// A prediction, and what fits in an amount of memory if that was asked.
 #[derive(Clone, Debug)]
@@ -60,11 +60,15 @@ pub(super) fn error(page: &mut Page<'_>, it: &Prediction) {
     let simulated = units::span(it.simulated_ns);
     let change = change(it.measured_ns, it.simulated_ns);
     let (half, all) = MEASURED_ERRORS;
-    let text = format!(
-        "The model gives {simulated} for the build as it was ({change}). In measurements, half of the predictions for another number of \
-         CPUs were within {half} % of the real time, and all within {all} %. It assumes that nothing else uses the machine."
+    let own = format!("The model gives {simulated} for the build as it was ({change}).");
+    page.sentence(Line::plain("  "), &own, 2);
+    let measured = format!(
+        "Half of the measured predictions were within {half} % of the real time, and all within {all} %."
     );
-    page.sentence(Line::plain("  "), &text, 5);
+    page.sentence(Line::plain("  "), &measured, 2);
+    page.line(Line::plain(
+        "  The model assumes that nothing else uses the machine.",
+    ));
     if it.n_unknown > 0 {
         let text = format!(
             "{} may have waited for more than the graph shows: their imports are not known.",
@@ -98,8 +102,7 @@ fn memory(page: &mut Page<'_>, bytes: u64, fitting: Option<&Prediction>) {
             units::span(it.predicted_ns)
         ),
         None => format!(
-            "No -p fits in {limit}, because a single tool needs more. GOMEMLIMIT makes Go's tools collect garbage more often, and can lower \
-             their peaks."
+            "No -p fits in {limit}, because a single tool needs more. A GOMEMLIMIT can lower the peaks of Go's tools."
         ),
     };
     page.sentence(Line::plain("  "), &text, 4);
