@@ -72,11 +72,6 @@ pub(crate) fn gotrace_explain(store: &Path, args: &[&str]) -> Output {
     run_gotrace([&["explain", "--store", store], args].concat(), NO_ENV)
 }
 
-pub(crate) fn gotrace_what_if(store: &Path, args: &[&str]) -> Output {
-    let store = store.to_str().unwrap();
-    run_gotrace([&["what-if", "--store", store], args].concat(), NO_ENV)
-}
-
 pub(crate) fn listed(store: &Path, args: &[&str]) -> Vec<Value> {
     let output = gotrace_builds(
         store,

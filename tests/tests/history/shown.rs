@@ -2,19 +2,20 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use expect_test::{expect, expect_file};
 use serde_json::Value;
+use tests::run_gotrace;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Kept};
 use tracer_user::history::{Filter, Store, read, store_builds};
 use tracer_user::render::Style;
 
 use crate::harness::{
-    SECOND, assert_intact, gotrace_builds, gotrace_explain, gotrace_show, gotrace_what_if, listed,
-    moved, recording, recordings, replayed,
+    NO_ENV, SECOND, assert_intact, gotrace_builds, gotrace_explain, gotrace_show, listed, moved,
+    recording, recordings, replayed,
 };
 
 #[test]
@@ -356,6 +357,11 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
     assert!(n_predicted > 0);
 }
 
+fn gotrace_what_if(store: &Path, args: &[&str]) -> Output {
+    let store = store.to_str().unwrap();
+    run_gotrace([&["what-if", "--store", store], args].concat(), NO_ENV)
+}
+
 /// The parts of the time are all of it, and the steps of the path all of the actions.
 fn assert_parts_add_up(document: &Value) {
     let time = &document["time"];
@@ -379,7 +385,7 @@ fn the_time_of_a_build_is_explained_and_predicted() {
     let store = dir.path().join("history.db");
     store_builds(&FinishedTrace::of(replayed("cache-keys-go1.27")), &store).unwrap();
     let id = listed(&store, &[])[0]["id"].as_str().unwrap().to_owned();
-    let text = |output: std::process::Output| {
+    let text = |output: Output| {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
