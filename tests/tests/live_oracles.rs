@@ -82,11 +82,11 @@ fn actions_equal_the_action_graph() {
     });
 }
 
-/// For each node, the names of all nodes below it.
+/// For each name, the names of all nodes below the nodes with this name.
 fn below<K: Ord + Copy, N: Ord + Clone>(
     edges: &BTreeMap<K, (N, Vec<K>)>,
 ) -> BTreeMap<N, BTreeSet<N>> {
-    let of = |from: &K| {
+    let of = |from: &K| -> BTreeSet<N> {
         let mut seen = BTreeSet::new();
         let mut left = vec![*from];
         while let Some(at) = left.pop() {
@@ -99,10 +99,11 @@ fn below<K: Ord + Copy, N: Ord + Clone>(
         let names = seen.iter().filter_map(|it| edges.get(it));
         names.map(|(name, _)| name.clone()).collect()
     };
-    edges
-        .iter()
-        .map(|(key, (name, _))| (name.clone(), of(key)))
-        .collect()
+    let mut all: BTreeMap<N, BTreeSet<N>> = BTreeMap::new();
+    for (key, (name, _)) in edges {
+        all.entry(name.clone()).or_default().append(&mut of(key));
+    }
+    all
 }
 
 #[test]
@@ -118,7 +119,12 @@ fn each_action_waits_for_the_same_actions_as_in_the_action_graph() {
         let graph = ActionGraph::of(build, build.end.unwrap()).expect("the build has keys");
         assert_eq!(graph.n_unknown(), 0);
         let ours = (0u32..).zip(&build.actions);
-        let ours = ours.map(|(n, it)| (n, (key(it), graph.below(n as usize).to_vec())));
+        // Go's graph has no name for the variant that belongs to a test.
+        let plain = |(mode, package): (String, String)| {
+            let path = package.split(" [").next().unwrap_or_default().to_owned();
+            (mode, path)
+        };
+        let ours = ours.map(|(n, it)| (n, (plain(key(it)), graph.below(n as usize).to_vec())));
         let ours = below(&ours.collect());
         let theirs = actiongraph(&file).into_iter();
         let theirs = theirs.map(|it| (it.id, ((it.mode, it.package), it.deps)));
@@ -131,11 +137,18 @@ fn each_action_waits_for_the_same_actions_as_in_the_action_graph() {
                 continue;
             }
             // Some nodes have no work, and no span.
-            let expected: BTreeSet<_> = (theirs[name].iter())
+            let expected = theirs.get(name);
+            let expected = expected.unwrap_or_else(|| panic!("{name:?} is not in Go's graph"));
+            let expected: BTreeSet<_> = (expected.iter())
                 .filter(|it| ours.contains_key(*it) && !has_own_name(&it.0))
                 .collect();
             let found: BTreeSet<_> = below.iter().filter(|it| !has_own_name(&it.0)).collect();
-            assert_eq!(found, expected, "{name:?} with Go {}", toolchain.version);
+            let different: Vec<_> = found.symmetric_difference(&expected).collect();
+            assert!(
+                different.is_empty(),
+                "{name:?} with Go {}: {different:?}",
+                toolchain.version
+            );
             n_compared += 1;
         }
         assert!(n_compared > 80, "{n_compared}");

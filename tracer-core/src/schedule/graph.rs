@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::byte_string::ByteString;
 use crate::event::Ktime;
+use crate::golang::tool::split_variant;
 use crate::import_graph::ImportGraph;
 use crate::model::{Action, Build};
 
@@ -15,8 +16,12 @@ const CGO_COMPILE: &str = "cgo compile";
 const LINK: &str = "link";
 const VET: &str = "vet";
 const TEST_RUN: &str = "test run";
+/// Suffix of the import path of a test program.
+const PROGRAM: &[u8] = b".test";
 const TEST_CLEAN: &str = "test clean";
 const TEST_PRINT: &str = "test print";
+/// Prefix of the modes of a test's actions.
+const TEST: &str = "test ";
 /// Prefix of the modes of actions for the whole command: `go test`.
 const GO: &str = "go ";
 /// Suffix of the mode of an action that installs the result of another.
@@ -44,6 +49,8 @@ impl ActionGraph {
         };
         let mut tops: Vec<u32> = Vec::new();
         let mut last_run: Vec<u32> = Vec::new();
+        let mut last_print: Vec<u32> = Vec::new();
+        let imported = imported_by_tested(build, &imports);
         let has_barriers = build.actions.iter().any(|it| it.mode == CHECK_CACHE);
         let mut started: HashMap<(&str, &[u8]), u32> = HashMap::new();
         for (index, action) in (0u32..).zip(&build.actions) {
@@ -52,7 +59,9 @@ impl ActionGraph {
                 graph: &imports,
                 tops: &tops,
                 last_run: &last_run,
+                last_print: &last_print,
                 has_barriers,
+                imported: &imported,
                 found: Vec::new(),
                 seen: HashSet::new(),
             };
@@ -62,8 +71,10 @@ impl ActionGraph {
             let Below { found, seen, .. } = below;
             tops.retain(|it| !seen.contains(it));
             tops.push(index);
-            if action.mode == TEST_RUN {
-                last_run.clone_from(&found);
+            match action.mode.as_str() {
+                TEST_RUN => last_run.clone_from(&found),
+                TEST_PRINT => last_print = vec![index],
+                _ => {}
             }
             graph.below.push(found);
             if let Some(package) = &action.package {
@@ -122,6 +133,22 @@ impl ActionGraph {
     }
 }
 
+/// The packages that a tested package imports, without test variants.
+fn imported_by_tested<'a>(build: &Build, graph: &ImportGraph<'a>) -> HashSet<&'a [u8]> {
+    // A package without a test has only some of the actions.
+    let of_tests = build.actions.iter().filter(|it| it.mode.starts_with(TEST));
+    let tested = of_tests.filter_map(|it| it.package.as_ref());
+    let names = tested.flat_map(|it| {
+        let plain = it.as_bytes();
+        let variant = [plain, b" [", plain, PROGRAM, b"]"].concat();
+        [plain.to_vec(), variant]
+    });
+    let numbers = names.filter_map(|it| graph.number(&it));
+    let imports = numbers.filter_map(|it| graph.imports(it)).flatten();
+    let packages = imports.filter_map(|it| graph.package(*it));
+    packages.map(|it| split_variant(it.as_bytes()).0).collect()
+}
+
 /// Start and end of each action. An action whose end was not seen lasts until the end of the build.
 fn spans(build: &Build, end: Ktime) -> Vec<(Ktime, Ktime)> {
     let span = |it: &Action| (it.start, it.end.unwrap_or(end).max(it.start));
@@ -137,7 +164,10 @@ struct Below<'a> {
     tops: &'a [u32],
     /// The actions that the last started test waits for.
     last_run: &'a [u32],
+    last_print: &'a [u32],
     has_barriers: bool,
+    /// The packages that a tested package imports.
+    imported: &'a HashSet<&'a [u8]>,
     found: Vec<u32>,
     seen: HashSet<u32>,
 }
@@ -160,6 +190,13 @@ impl Below<'_> {
                 for mode in [CHECK_CACHE, CGO_RUN, CGO_COMPILE] {
                     self.one(mode, package);
                 }
+                // The variant for a test waits for the package itself if another tested package imports it (`builderTest` in
+                // `cmd/go/internal/test/test.go`).
+                let (path, variant) = split_variant(package);
+                let is_own = variant.and_then(|it| it.strip_suffix(PROGRAM)) == Some(path);
+                if is_own && self.imported.contains(path) {
+                    self.one(BUILD, path);
+                }
                 imports.is_some()
             }
             CHECK_CACHE => {
@@ -179,12 +216,24 @@ impl Below<'_> {
             }
             // A program waits for all its packages, and its main package waits for all others.
             LINK => self.only(BUILD, package),
-            TEST_CLEAN | TEST_PRINT => self.only(TEST_RUN, package),
+            TEST_CLEAN => self.only(TEST_RUN, package),
+            TEST_PRINT => {
+                // The results are printed in order.
+                self.all(self.last_print);
+                self.one(TEST_CLEAN, package);
+                self.only(TEST_RUN, package)
+            }
             TEST_RUN => {
-                let program = [package, b".test"].concat();
+                let program = [package, PROGRAM].concat();
                 self.one(BUILD, package);
-                self.one(VET, package);
                 self.one(LINK, &program);
+                let variant = [b" [", program.as_slice(), b"]"].concat();
+                let own = [package, &variant].concat();
+                let external = [package, b"_test", &variant].concat();
+                let is_vetted = self.one(VET, &own) | self.one(VET, &external);
+                if !is_vetted {
+                    self.one(VET, package);
+                }
                 // Since Go 1.26, a test also waits for what the tests before it wait for ("test barrier").
                 if self.has_barriers {
                     self.all(self.last_run);
@@ -214,11 +263,11 @@ impl Below<'_> {
         }
     }
 
-    /// Adds the latest action of a mode and a package, if there is one.
-    fn one(&mut self, mode: &str, package: &[u8]) {
-        if let Some(found) = self.started.get(&(mode, package)) {
-            self.all(&[*found]);
-        }
+    /// Adds the latest action of a mode and a package. Returns false if there is none.
+    fn one(&mut self, mode: &str, package: &[u8]) -> bool {
+        let found = self.started.get(&(mode, package)).copied();
+        self.all(found.as_slice());
+        found.is_some()
     }
 
     /// The same, for an action that waits for no other.
