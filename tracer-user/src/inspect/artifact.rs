@@ -1,8 +1,9 @@
 //! The identity of a file from its own content, reduced to the kept fields. The builder of the file wrote all of it, so texts are
-//! truncated. The linker's flags are not kept, because they may contain anything.
+//! redacted and truncated. The linker's flags are not kept, because they may contain anything.
 
 use tracer_binary::artifact::{Identity, Kind, identify};
 use tracer_core::event::{Artifact, Stamp, Vcs};
+use tracer_core::redact;
 
 /// Maximum length of a text in bytes. No import path is as long.
 pub(super) const TEXT: usize = 1024;
@@ -53,8 +54,10 @@ fn stamp(identity: &Identity) -> Option<Stamp> {
     })
 }
 
-/// Truncates a text between characters.
+/// Redacts a text of the file, and truncates it between characters.
 pub(super) fn cut(text: &str) -> String {
+    let redacted = redact::name(text.as_bytes());
+    let text = String::from_utf8_lossy(&redacted);
     let mut end = text.len().min(TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -69,6 +72,11 @@ mod tests {
     #[test]
     fn a_text_is_truncated_between_characters() {
         assert_eq!(cut("go1.27.3"), "go1.27.3");
+        let token = format!(
+            "example.com/a/ghp_{}",
+            "e220a8397b1dcdaf6e789e6aa1b965f406c4"
+        );
+        assert!(!cut(&token).contains("e220a8397b1d"), "{}", cut(&token));
         let long = cut(&"ü".repeat(TEXT));
         assert_eq!(long, "ü".repeat(TEXT / 2));
     }
