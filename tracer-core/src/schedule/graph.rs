@@ -263,7 +263,7 @@ impl Below<'_> {
         }
     }
 
-    /// Adds the latest action of a mode and a package. Returns false if there is none.
+    /// Adds the latest action of a mode and a package. Returns false without such an action.
     fn one(&mut self, mode: &str, package: &[u8]) -> bool {
         let found = self.started.get(&(mode, package)).copied();
         self.all(found.as_slice());
