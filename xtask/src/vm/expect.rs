@@ -63,7 +63,6 @@ pub(super) fn departures(
             wrong.extend(usage(ended));
             wrong.extend(by_each());
             wrong.extend(by_newest("paranoid"));
-            wrong.extend(by_newest("tracefs"));
             wrong.extend(refused(ended, "btf", NO_BTF));
         }
         Checks::Builds => {

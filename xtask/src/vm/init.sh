@@ -97,9 +97,6 @@ builds)
     doctor
     usage
     each_toolchain
-    # Without the tracepoint, only the programs at the kernel function see the renames.
-    umount /sys/kernel/tracing
-    build tracefs "$newest"
     ;;
 integrity)
     section lockdown cat /sys/kernel/security/lockdown
