@@ -63,13 +63,13 @@ pub(super) fn departures(
             wrong.extend(usage(ended));
             wrong.extend(by_each());
             wrong.extend(by_newest("paranoid"));
+            wrong.extend(by_newest("tracefs"));
             wrong.extend(refused(ended, "btf", NO_BTF));
         }
         Checks::Builds => {
             wrong.extend(doctor(ended, 0));
             wrong.extend(usage(ended));
             wrong.extend(by_each());
-            wrong.extend(by_newest("tracefs"));
         }
         Checks::Integrity => {
             wrong.extend(locked(ended, "[integrity]"));
