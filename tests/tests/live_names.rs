@@ -258,6 +258,9 @@ fn builds_and_outputs_are_named_after_the_built_packages() {
         traced.assert_success();
         let builds = &traced.trace.builds;
         assert_eq!(builds.len(), rows.len(), "{}: {script}", toolchain.version);
+        let mut stages = builds.iter().flat_map(|it| &it.stages);
+        let has_download = stages.any(|it| it.name == "download" && it.end.is_some());
+        assert!(has_download, "{}", toolchain.version);
         for (build, (_, command, project, targets)) in builds.iter().zip(rows) {
             let found = build.outputs.iter().filter_map(|it| target(build, it));
             let found: BTreeSet<_> = found.collect();

@@ -1,4 +1,4 @@
-//! The import graph of a build: who imports a package, by which chain, and what a program no longer needs without some packages.
+//! The import graph of a build: by which chain a package is imported, and what a program no longer needs without some packages.
 //!
 //! The input is [`Imports`]; nothing is read. Packages are numbers, the indices of [`Imports::packages`]. An answer that depends on the
 //! unknown imports of a package is `None`. All walks are loops over a list, so a long chain exhausts no stack, and a damaged graph with a
@@ -13,7 +13,6 @@ use crate::model::{Build, Imports};
 #[derive(Clone, Debug)]
 pub struct ImportGraph<'a> {
     graph: &'a Imports,
-    importers: Vec<Vec<u32>>,
 }
 
 impl<'a> ImportGraph<'a> {
@@ -23,24 +22,7 @@ impl<'a> ImportGraph<'a> {
     }
 
     pub fn new(graph: &'a Imports) -> Self {
-        let mut importers = vec![Vec::new(); graph.packages.len()];
-        for (importer, imports) in (0u32..).zip(&graph.imports) {
-            for import in imports.iter().flatten() {
-                if let Some(of_import) = importers.get_mut(*import as usize) {
-                    of_import.push(importer);
-                }
-            }
-        }
-        Self { graph, importers }
-    }
-
-    /// The number of all packages.
-    pub fn len(&self) -> usize {
-        self.graph.packages.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.graph.packages.is_empty()
+        Self { graph }
     }
 
     /// The number of a package, by its import path with the test variant.
@@ -57,12 +39,6 @@ impl<'a> ImportGraph<'a> {
     /// The direct imports of a package. `None`: not known.
     pub fn imports(&self, number: u32) -> Option<&'a [u32]> {
         self.graph.imports.get(number as usize)?.as_deref()
-    }
-
-    /// The packages that import this one, as far as they are known.
-    pub fn importers(&self, number: u32) -> &[u32] {
-        let importers = self.importers.get(number as usize);
-        importers.map_or(&[], Vec::as_slice)
     }
 
     /// A shortest chain of known imports from one of these packages to one that is wanted, both ends included. `None`: no chain is known.

@@ -36,6 +36,13 @@ pub fn earlier_cpu(build: &Build, runs: &BTreeMap<Unit, (BuildId, u64)>) -> Earl
     packages.collect()
 }
 
+/// The prices of the modules in the programs of a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Prices {
+    /// The programs that the build made or found up to date.
+    pub programs: Vec<ProgramPrice>,
+}
+
 /// The prices of the modules in one program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ProgramPrice {
@@ -109,7 +116,7 @@ pub enum Missing {
 }
 
 /// The prices of the modules in each program of a build.
-pub fn prices(build: FinishedBuild<'_>, earlier: &EarlierCpu) -> Vec<ProgramPrice> {
+pub fn prices(build: FinishedBuild<'_>, earlier: &EarlierCpu) -> Prices {
     let graph = ImportGraph::of(build.build);
     let cpu = Cpu::of(build, earlier);
     let outputs = build.build.outputs.iter();
@@ -134,7 +141,9 @@ pub fn prices(build: FinishedBuild<'_>, earlier: &EarlierCpu) -> Vec<ProgramPric
         }
         Some(price)
     });
-    prices.collect()
+    Prices {
+        programs: prices.collect(),
+    }
 }
 
 fn link_cpu(build: FinishedBuild<'_>, output: &Output) -> Option<u64> {

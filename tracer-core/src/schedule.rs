@@ -18,4 +18,4 @@ pub use memory::{KilledTool, MemoryReport, ToolMemory};
 pub use path::{Step, StepKind};
 pub use test_ledger::{Cost, TestChange, TestCost, TestLedger, TestPrediction};
 pub use time::{ActionTime, Before, TimeReport};
-pub use what_if::{Conditions, Model, NoPrediction, Prediction};
+pub use what_if::{Conditions, Fit, Model, NoPrediction, Prediction, WhatIf};

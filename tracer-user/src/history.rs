@@ -30,6 +30,7 @@ mod statement;
 mod store;
 mod time;
 mod value;
+mod view;
 mod writer;
 
 use std::path::Path;
@@ -47,8 +48,7 @@ pub use error::{Cause, Error};
 pub use forward::{DeliveryCounts, ForwardConfig, Forwarder};
 pub use json::{
     advice_json, advice_schema, builds_json, builds_json_lines, builds_schema, explain_json,
-    explain_schema, memory_json, memory_schema, price_json, price_schema, show_json, show_schema,
-    tests_json, tests_schema, time_json, time_schema, what_if_json, what_if_schema,
+    explain_schema, show_json, show_schema,
 };
 pub use limit::Bound;
 pub use list::list;
@@ -59,6 +59,7 @@ pub use show::show;
 pub use spool::Discarded;
 pub use store::{Retained, Store};
 pub use time::{BadTime, TimeArg, ago, date, rfc3339};
+pub use view::{View, view_json, view_schema};
 pub use writer::{WriteCounts, Writer};
 
 /// Default path of the history.

@@ -34,7 +34,7 @@ pub use style::Style;
 pub use test_ledger::test_ledger;
 pub use text::{Cost, Facts, text};
 pub use time::time;
-pub use what_if::{WhatIf, what_if};
+pub use what_if::what_if;
 
 #[cfg(test)]
 pub(crate) mod sample;

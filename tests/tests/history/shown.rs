@@ -10,7 +10,9 @@ use serde_json::Value;
 use tests::run_gotrace;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Kept};
-use tracer_user::history::{Filter, Store, read, store_builds};
+use tracer_core::price::Prices;
+use tracer_core::schedule::{MemoryReport, TestLedger, TimeReport, WhatIf};
+use tracer_user::history::{Filter, Store, read, store_builds, view_schema};
 use tracer_user::render::Style;
 
 use crate::harness::{
@@ -248,27 +250,15 @@ fn schemas() -> Vec<(&'static str, Value)> {
             "gotrace.explanation.v1.json",
             tracer_user::history::explain_schema(),
         ),
-        (
-            "gotrace.price.v1.json",
-            tracer_user::history::price_schema(),
-        ),
+        ("gotrace.price.v1.json", view_schema::<Prices>()),
         (
             "gotrace.advice.v1.json",
             tracer_user::history::advice_schema(),
         ),
-        (
-            "gotrace.memory.v1.json",
-            tracer_user::history::memory_schema(),
-        ),
-        ("gotrace.time.v1.json", tracer_user::history::time_schema()),
-        (
-            "gotrace.tests.v1.json",
-            tracer_user::history::tests_schema(),
-        ),
-        (
-            "gotrace.what-if.v1.json",
-            tracer_user::history::what_if_schema(),
-        ),
+        ("gotrace.memory.v1.json", view_schema::<MemoryReport>()),
+        ("gotrace.time.v1.json", view_schema::<TimeReport>()),
+        ("gotrace.tests.v1.json", view_schema::<TestLedger>()),
+        ("gotrace.what-if.v1.json", view_schema::<WhatIf>()),
     ]
 }
 
@@ -364,7 +354,7 @@ fn gotrace_what_if(store: &Path, args: &[&str]) -> Output {
 
 /// The parts of the time are all of it, and the steps of the path all of the actions.
 fn assert_parts_add_up(document: &Value) {
-    let time = &document["time"];
+    let time = document;
     let ns = |it: &Value| it.as_u64().unwrap();
     let parts = [
         &time["before"]["wall_ns"],
@@ -405,30 +395,30 @@ fn the_time_of_a_build_is_explained_and_predicted() {
           Tools at once                             ▄██▅▆██████████████████████████▆
                          0.6 on average while actions ran · none or one for 446 ms
 
-          Critical path: 326 ms in 16 executed actions, 28 ms waiting for a worker
+          Critical path: 326 ms in 16 executed actions, 28 ms waiting to start
           The longest chain of dependencies takes 333 ms. With these times of actions, more CPUs cannot make
           them end earlier.
 
           at        took     CPU    drag  step
-          89 ms    11 ms                  waiting for a worker: build check cache math/bits
+          89 ms    11 ms                  waiting to start: build check cache math/bits
           100 ms  128 µs     0 s     0 s  build check cache math/bits
           100 ms   18 ms     0 s     0 s  build check cache internal/strconv
           118 ms  136 µs     0 s     0 s  build check cache internal/runtime/cgroup
           119 ms   45 ms     0 s   45 ms  build check cache runtime
           163 ms  175 µs     0 s  167 µs  build check cache internal/reflectlite
-          164 ms   15 ms                  waiting for a worker: build check cache internal/oserror
-          179 ms  276 µs                  waiting for a worker: build check cache syscall
+          164 ms   15 ms                  waiting to start: build check cache internal/oserror
+          179 ms  276 µs                  waiting to start: build check cache syscall
           180 ms   16 ms     0 s     0 s  build check cache syscall
-          195 ms  818 µs                  waiting for a worker: build check cache internal/syscall/unix
+          195 ms  818 µs                  waiting to start: build check cache internal/syscall/unix
           196 ms  6.3 ms     0 s     0 s  build check cache internal/syscall/unix
           203 ms  487 µs     0 s     0 s  build check cache internal/poll
           203 ms  878 µs     0 s     0 s  build check cache os
           204 ms  206 µs     0 s  206 µs  build check cache fmt
           204 ms  260 µs     0 s  260 µs  build check cache example.com/wasm
           204 ms   25 ms   12 ms   25 ms  build example.com/wasm
-          229 ms  157 µs                  waiting for a worker: link example.com/wasm
+          229 ms  157 µs                  waiting to start: link example.com/wasm
           229 ms  212 ms  120 ms  212 ms  link example.com/wasm
-          441 ms  196 µs                  waiting for a worker: link-install example.com/wasm
+          441 ms  196 µs                  waiting to start: link-install example.com/wasm
           442 ms  1.8 ms     0 s  1.8 ms  link-install example.com/wasm
           shorter steps: 275 µs
 

@@ -47,12 +47,15 @@ const MODES: [&str; 19] = [
 /// The only mode that names a file before its package (Go 1.26 and later).
 const COMPILES_FILE: &str = "cgo compile";
 
-/// Reported stages of a `go` command: the prefix of the span's name, and the name of the stage.
-const STAGES: [(&str, &str); 4] = [
-    ("Running ", "command"),
-    (LOADING, "load"),
-    (INSTALLING, "install"),
-    (DOING, "execute"),
+/// Reported stages of a `go` command: the prefix of the span's name, the name of the stage, and the depth to which such spans count.
+const STAGES: [(&str, &str, usize); 6] = [
+    ("Running ", "command", 1),
+    (LOADING, "load", 1),
+    (INSTALLING, "install", 1),
+    (DOING, "execute", 1),
+    // `modload` and `modfetch` call these while packages are loaded, or on a goroutine of their own.
+    ("modfetch.download ", "download", usize::MAX),
+    ("modload.queryProxy ", "query_proxy", usize::MAX),
 ];
 
 /// Mode and package of an action's span; `None` if the span is not an action.
@@ -136,9 +139,9 @@ pub(super) fn stages(process: &Process) -> Vec<Phase> {
 }
 
 fn stage(span: &GoSpan) -> Option<Phase> {
-    let (_, name) = STAGES
+    let (_, name, _) = STAGES
         .iter()
-        .find(|(prefix, _)| span.depth <= 1 && span.name.starts_with(prefix))?;
+        .find(|(prefix, _, depth)| span.depth <= *depth && span.name.starts_with(prefix))?;
     Some(Phase {
         name: (*name).to_owned(),
         start: span.start,

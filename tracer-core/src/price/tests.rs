@@ -85,8 +85,8 @@ fn built(packages: Option<PackageBytes>, imports: Option<Imports>, calls: &str) 
 fn prices_of(finished: &FinishedTrace, earlier: &[(&str, u64)]) -> ProgramPrice {
     let earlier = earlier.iter().map(|(it, cpu)| ((*it).into(), *cpu));
     let mut prices = prices(finished.builds().next().unwrap(), &earlier.collect());
-    assert_eq!(prices.len(), 1);
-    prices.remove(0)
+    assert_eq!(prices.programs.len(), 1);
+    prices.programs.remove(0)
 }
 
 fn text(price: &ProgramPrice) -> String {

@@ -96,14 +96,6 @@ impl ActionGraph {
         graph
     }
 
-    pub fn len(&self) -> usize {
-        self.below.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.below.is_empty()
-    }
-
     /// The actions that this one waits for.
     pub fn below(&self, index: usize) -> &[u32] {
         self.below.get(index).map_or(&[], Vec::as_slice)
@@ -117,19 +109,6 @@ impl ActionGraph {
     /// The number of actions that may have waited for others than the graph shows.
     pub fn n_unknown(&self) -> u32 {
         self.n_unknown
-    }
-
-    /// The actions that wait for each action.
-    pub fn above(&self) -> Vec<Vec<u32>> {
-        let mut above = vec![Vec::new(); self.below.len()];
-        for (index, below) in (0u32..).zip(&self.below) {
-            for it in below {
-                if let Some(above) = above.get_mut(*it as usize) {
-                    above.push(index);
-                }
-            }
-        }
-        above
     }
 }
 

@@ -23,8 +23,8 @@ pub struct Step {
 pub enum StepKind {
     /// An action ran: an index into the build's actions.
     Action { action: u32 },
-    /// All actions that this one waits for had ended, but it had not started: no worker of the `go` command was free.
-    Worker { action: u32 },
+    /// All actions that this one is known to wait for had ended, but it had not started. Mostly, each worker of the `go` command was busy.
+    Waiting { action: u32 },
 }
 
 /// The steps from `begin` to the end of the last action. `start` is the start of the build.
@@ -56,7 +56,7 @@ pub(super) fn path(graph: &ActionGraph, start: Ktime, begin: Ktime) -> Vec<Step>
         // The ends of two spans can be observed in another order than they took place.
         let own = own.clamp(ready, end);
         push(StepKind::Action { action }, own, end);
-        push(StepKind::Worker { action }, ready, own);
+        push(StepKind::Waiting { action }, ready, own);
         next = latest;
         until = Some(ready);
     }

@@ -129,10 +129,10 @@ impl TimeReport {
         }
     }
 
-    /// Time on the critical path in which all workers were busy with other actions. `None` if the path is not known.
-    pub fn worker_ns(&self) -> Option<u64> {
+    /// Time on the critical path in which the next action waited, although all known dependencies had ended. `None` if the path is not known.
+    pub fn waiting_ns(&self) -> Option<u64> {
         let steps = self.path.as_ref()?.iter();
-        let waits = steps.filter(|it| matches!(it.kind, StepKind::Worker { .. }));
+        let waits = steps.filter(|it| matches!(it.kind, StepKind::Waiting { .. }));
         Some(waits.map(|it| it.wall_ns).sum())
     }
 
@@ -148,15 +148,18 @@ impl TimeReport {
 
 fn before(build: &Build, begin: Ktime) -> Before {
     let until = |start: Ktime, end: Option<Ktime>| (start, end.unwrap_or(begin).min(begin));
-    let stages = |name: &'static str| {
-        let stages = build.stages.iter().filter(move |it| it.name == name);
+    let stages = |names: &'static [&'static str]| {
+        let stages = build
+            .stages
+            .iter()
+            .filter(|it| names.contains(&it.name.as_str()));
         interval::union(stages.map(|it| until(it.start, it.end)))
     };
     let vcs = build.calls.iter().filter(|it| it.kind == CallKind::Vcs);
     Before {
         wall_ns: begin.since(build.start),
-        loading_ns: stages("load"),
-        downloads_ns: stages("download"),
+        loading_ns: stages(&["load"]),
+        downloads_ns: stages(&["download", "query_proxy"]),
         version_control_ns: interval::union(vcs.map(|it| until(it.start, it.end))),
     }
 }
@@ -183,7 +186,7 @@ fn actions(
         .flatten()
         .filter_map(|it| match it.kind {
             StepKind::Action { action } => Some(action),
-            StepKind::Worker { .. } => None,
+            StepKind::Waiting { .. } => None,
         })
         .collect();
     let executed = (0u32..).zip(&build.actions);

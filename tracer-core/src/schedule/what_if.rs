@@ -57,6 +57,23 @@ pub struct Prediction {
     pub n_unknown: u32,
 }
 
+/// The answer to a question about other conditions.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct WhatIf {
+    pub prediction: Prediction,
+    /// The answer for an amount of memory, if one was given.
+    pub memory: Option<Fit>,
+}
+
+/// The actions at once that fit in an amount of memory.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Fit {
+    pub limit_bytes: u64,
+    /// The prediction with the largest number of actions at once whose tools fit by the sum of their peaks. Absent if a single tool needs
+    /// more.
+    pub fitting: Option<Prediction>,
+}
+
 /// The reason why there is no prediction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPrediction {
@@ -77,6 +94,8 @@ pub struct Model<'a> {
     cpus: u32,
     workers: u32,
     end: Ktime,
+    /// The simulation with the conditions of the build.
+    same: Simulated,
 }
 
 impl<'a> Model<'a> {
@@ -89,12 +108,15 @@ impl<'a> Model<'a> {
             return Err(NoPrediction::NoActions);
         }
         let cpus = cpus.max(1);
+        let workers = workers(build).unwrap_or(cpus).max(1);
+        let same = tasks(build, &graph, f64::from(cpus), f64::from(cpus));
         Ok(Self {
             build,
             graph,
             cpus,
-            workers: workers(build).unwrap_or(cpus).max(1),
+            workers,
             end,
+            same: run(&same, cpus, workers),
         })
     }
 
@@ -109,8 +131,9 @@ impl<'a> Model<'a> {
             let is_default = workers(self.build).is_none();
             if is_default { cpus } else { self.workers }
         });
-        let same = run(&self.tasks(self.cpus), self.cpus, self.workers);
-        let mut changed = self.tasks(cpus);
+        let same = self.same;
+        let (from, to) = (f64::from(self.cpus), f64::from(cpus));
+        let mut changed = tasks(self.build, &self.graph, from, to);
         let n_changed = self.change(&mut changed, conditions)?;
         let other = run(&changed, cpus, workers.max(1));
         let measured_ns = self.end.since(self.build.start);
@@ -137,37 +160,45 @@ impl<'a> Model<'a> {
         })
     }
 
-    /// The largest number of actions at once whose tools fit in this memory by the sum of their peaks, and the prediction for it. `None` if
-    /// the largest tool alone does not fit.
-    pub fn fit(
+    /// The answer to these conditions, and to an amount of memory.
+    pub fn answer(
         &self,
         conditions: &Conditions,
-        bytes: u64,
-    ) -> Result<Option<Prediction>, NoPrediction> {
-        let most = self.predict(conditions)?;
-        if most.predicted_peak_bytes <= bytes {
-            return Ok(Some(most));
-        }
-        for workers in (1..most.predicted_workers).rev() {
-            let fewer = Conditions {
-                workers: Some(workers),
-                ..conditions.clone()
-            };
-            let fewer = self.predict(&fewer)?;
-            if fewer.predicted_peak_bytes <= bytes {
-                return Ok(Some(fewer));
-            }
-        }
-        Ok(None)
+        memory: Option<u64>,
+    ) -> Result<WhatIf, NoPrediction> {
+        let prediction = self.predict(conditions)?;
+        let memory = memory.map(|it| self.fit(conditions, &prediction, it));
+        Ok(WhatIf {
+            memory: memory.transpose()?,
+            prediction,
+        })
     }
 
-    fn tasks(&self, cpus: u32) -> Vec<Task> {
-        tasks(
-            self.build,
-            &self.graph,
-            f64::from(self.cpus),
-            f64::from(cpus),
-        )
+    /// Tries fewer actions at once than in `most` until their tools fit.
+    fn fit(
+        &self,
+        conditions: &Conditions,
+        most: &Prediction,
+        limit_bytes: u64,
+    ) -> Result<Fit, NoPrediction> {
+        let mut next = most.clone();
+        let fitting = loop {
+            if next.predicted_peak_bytes <= limit_bytes {
+                break Some(next);
+            }
+            let fewer = next.predicted_workers - 1;
+            if fewer == 0 {
+                break None;
+            }
+            next = self.predict(&Conditions {
+                workers: Some(fewer),
+                ..conditions.clone()
+            })?;
+        };
+        Ok(Fit {
+            limit_bytes,
+            fitting,
+        })
     }
 
     /// Time from the first action to the end of the last.

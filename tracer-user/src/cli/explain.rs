@@ -1,21 +1,21 @@
 //! `gotrace explain`: prints why the actions of a build ran.
 
 mod modules;
+mod schedule;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use tracer_core::explain::{CacheRestore, CacheUse, Cause, Explanation};
-use tracer_core::finished::{FinishedBuild, FinishedTrace};
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{BuildId, Entry};
-use tracer_core::schedule::{MemoryReport, TestLedger, TimeReport};
 
 use super::show::BuildArgs;
 use super::{FINE, report};
 use crate::cache_scan;
 use crate::history;
-use crate::render::{self, Layout, Style};
+use crate::render;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -109,14 +109,8 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         output,
         scan_cache,
     } = args;
-    if *time {
-        return execute_with(args, time_of);
-    }
-    if *tests {
-        return execute_with(args, tests_of);
-    }
-    if *memory {
-        return execute_memory(args);
+    if *time || *tests || *memory {
+        return schedule::execute(args, *tests, *memory);
     }
     let (shown, explained) = args.read(true)?;
     let finished = shown.finished.as_ref().map(FinishedTrace::trace);
@@ -158,69 +152,6 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
                 );
             }
         }
-    }
-    out.flush()?;
-    Ok(FINE)
-}
-
-/// Another view of the build than its causes.
-type View = fn(FinishedBuild<'_>, Option<Layout>, &Style, &mut dyn Write) -> io::Result<()>;
-
-fn execute_with(args: &BuildArgs, view: View) -> anyhow::Result<u8> {
-    let (shown, _) = args.read(false)?;
-    let finished = shown.finished.as_ref();
-    let Some(finished) = finished.and_then(|it| it.builds().next()) else {
-        bail!(without_details(&shown.entry.id));
-    };
-    let stdout = io::stdout();
-    let style = report::style(args.color, Some(&stdout));
-    let mut out = BufWriter::new(stdout.lock());
-    view(finished, args.format.layout(), &style, &mut out)?;
-    out.flush()?;
-    Ok(FINE)
-}
-
-fn time_of(
-    finished: FinishedBuild<'_>,
-    layout: Option<Layout>,
-    style: &Style,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let times = TimeReport::of(finished.build, finished.end());
-    match layout {
-        Some(layout) => history::time_json(finished.entry, &times, layout, out),
-        None => render::time(finished.build, &times, finished.trace.cpus, style, out),
-    }
-}
-
-fn tests_of(
-    finished: FinishedBuild<'_>,
-    layout: Option<Layout>,
-    style: &Style,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let ledger = TestLedger::of(finished.build, finished.trace.cpus);
-    match layout {
-        Some(layout) => history::tests_json(finished.entry, &ledger, layout, out),
-        None => render::test_ledger(finished.build, &ledger, style, out),
-    }
-}
-
-fn execute_memory(args: &BuildArgs) -> anyhow::Result<u8> {
-    let (shown, earlier) = args.read_with(|reader, shown| reader.earlier(&shown.entry))?;
-    let finished = shown.finished.as_ref();
-    let Some(finished) = finished.and_then(|it| it.builds().next()) else {
-        bail!(without_details(&shown.entry.id));
-    };
-    let earlier = earlier.iter().flat_map(|it| &it.trace().builds);
-    let cpus = finished.trace.cpus;
-    let report = MemoryReport::of(finished.build, finished.end(), cpus, earlier);
-    let stdout = io::stdout();
-    let style = report::style(args.color, Some(&stdout));
-    let mut out = BufWriter::new(stdout.lock());
-    match args.format.layout() {
-        Some(layout) => history::memory_json(finished.entry, &report, layout, &mut out)?,
-        None => render::memory(finished.build, &report, &style, &mut out)?,
     }
     out.flush()?;
     Ok(FINE)

@@ -3,13 +3,14 @@
 use std::io::{self, BufWriter, Write};
 
 use anyhow::Context as _;
-use tracer_core::history::IdPrefix;
+use tracer_core::history::{Entry, IdPrefix};
 
 use super::builds::StoreArgs;
 use super::report::{self, Format};
 use super::{Color, FINE};
 use crate::clock;
-use crate::history::{self, BuildView, Cause, Explained, Reader};
+use crate::history::{self, BuildView, Cause, Explained, Reader, View};
+use crate::render::Style;
 
 /// Show one build of the history
 #[derive(Debug, clap::Args)]
@@ -51,6 +52,24 @@ impl BuildArgs {
                 Ok(Explained::default())
             }
         })
+    }
+
+    /// Prints a view of the build, as a document or as text.
+    pub(super) fn print<T: View>(
+        &self,
+        entry: &Entry,
+        view: &T,
+        text: impl FnOnce(&Style, &mut dyn Write) -> io::Result<()>,
+    ) -> anyhow::Result<u8> {
+        let stdout = io::stdout();
+        let style = report::style(self.color, Some(&stdout));
+        let mut out = BufWriter::new(stdout.lock());
+        match self.format.layout() {
+            Some(layout) => history::view_json(entry, view, layout, &mut out)?,
+            None => text(&style, &mut out)?,
+        }
+        out.flush()?;
+        Ok(FINE)
     }
 
     /// The build, and what else is read as of the same moment.

@@ -1,14 +1,10 @@
 //! `gotrace what-if`: predicts how long a build would take under other conditions.
 
-use std::io::{self, BufWriter, Write};
-
 use anyhow::bail;
 use tracer_core::schedule::{Conditions, Model};
 
 use super::show::BuildArgs;
-use super::{FINE, report};
-use crate::history;
-use crate::render::{self, WhatIf};
+use crate::render;
 
 /// Predict how long a build would take under other conditions
 #[derive(Debug, clap::Args)]
@@ -102,22 +98,10 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         );
     }
     let model = Model::of(finished.build, finished.trace.cpus)?;
-    let what_if = WhatIf {
-        prediction: model.predict(&conditions)?,
-        memory: match args.memory {
-            Some(bytes) => Some((bytes, model.fit(&conditions, bytes)?)),
-            None => None,
-        },
-    };
-    let stdout = io::stdout();
-    let style = report::style(args.build.color, Some(&stdout));
-    let mut out = BufWriter::new(stdout.lock());
-    match args.build.format.layout() {
-        Some(layout) => history::what_if_json(&shown.entry, &what_if, layout, &mut out)?,
-        None => render::what_if(finished.build, &what_if, &style, &mut out)?,
-    }
-    out.flush()?;
-    Ok(FINE)
+    let answer = model.answer(&conditions, args.memory)?;
+    args.build.print(&shown.entry, &answer, |style, out| {
+        render::what_if(finished.build, &answer, style, out)
+    })
 }
 
 #[cfg(test)]

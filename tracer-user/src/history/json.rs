@@ -9,13 +9,11 @@ use tracer_core::explain::{CacheRestore, DoneBefore, Explanation, PlaceSum, Save
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{BuildId, Entry};
 use tracer_core::model::Trace;
-use tracer_core::price::ProgramPrice;
 use tracer_core::report::Report;
-use tracer_core::schedule::{MemoryReport, Prediction, TestLedger, TimeReport};
 
 use super::causes::Explained;
 use super::read::{BuildView, Previous};
-use crate::render::{AdviceView, Layout, WhatIf, describe, write_document};
+use crate::render::{AdviceView, Layout, describe, write_document};
 
 /// Output of `gotrace builds --format json`. Under one schema name, fields are only added.
 #[derive(Serialize, JsonSchema)]
@@ -31,7 +29,7 @@ struct BuildList<'a> {
 
 /// A build of the history, and one line of `gotrace builds --format jsonl`.
 #[derive(Serialize, JsonSchema)]
-struct ListedBuild<'a> {
+pub(super) struct ListedBuild<'a> {
     #[serde(flatten)]
     entry: &'a Entry,
     /// Time from the start to the end. Absent if the end was not seen.
@@ -39,7 +37,7 @@ struct ListedBuild<'a> {
 }
 
 impl<'a> ListedBuild<'a> {
-    fn of(entry: &'a Entry) -> Self {
+    pub(super) fn of(entry: &'a Entry) -> Self {
         Self {
             wall_ns: entry.wall_ns(),
             entry,
@@ -112,138 +110,6 @@ pub fn explain_json(
     write_document(&document, layout, out)
 }
 
-/// Output of `gotrace explain --time --format json`. Under one schema name, fields are only added.
-#[derive(Serialize, JsonSchema)]
-#[schemars(title = "gotrace time, version 1")]
-struct TimeDocument<'a> {
-    /// `gotrace.time/v1`.
-    schema: &'static str,
-    build: ListedBuild<'a>,
-    time: &'a TimeReport,
-}
-
-pub fn time_json(
-    entry: &Entry,
-    time: &TimeReport,
-    layout: Layout,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let document = TimeDocument {
-        schema: "gotrace.time/v1",
-        build: ListedBuild::of(entry),
-        time,
-    };
-    write_document(&document, layout, out)
-}
-
-/// The JSON schema of [`time_json`].
-pub fn time_schema() -> serde_json::Value {
-    describe(schemars::schema_for!(TimeDocument<'_>).to_value())
-}
-
-/// Output of `gotrace explain --tests --format json`. Under one schema name, fields are only added.
-#[derive(Serialize, JsonSchema)]
-#[schemars(title = "gotrace tests, version 1")]
-struct TestsDocument<'a> {
-    /// `gotrace.tests/v1`.
-    schema: &'static str,
-    build: ListedBuild<'a>,
-    #[serde(flatten)]
-    ledger: &'a TestLedger,
-}
-
-pub fn tests_json(
-    entry: &Entry,
-    ledger: &TestLedger,
-    layout: Layout,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let document = TestsDocument {
-        schema: "gotrace.tests/v1",
-        build: ListedBuild::of(entry),
-        ledger,
-    };
-    write_document(&document, layout, out)
-}
-
-/// The JSON schema of [`tests_json`].
-pub fn tests_schema() -> serde_json::Value {
-    describe(schemars::schema_for!(TestsDocument<'_>).to_value())
-}
-
-/// Output of `gotrace explain --memory --format json`. Under one schema name, fields are only added.
-#[derive(Serialize, JsonSchema)]
-#[schemars(title = "gotrace memory, version 1")]
-struct MemoryReportDocument<'a> {
-    /// `gotrace.memory/v1`.
-    schema: &'static str,
-    build: ListedBuild<'a>,
-    #[serde(flatten)]
-    report: &'a MemoryReport,
-}
-
-pub fn memory_json(
-    entry: &Entry,
-    report: &MemoryReport,
-    layout: Layout,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let document = MemoryReportDocument {
-        schema: "gotrace.memory/v1",
-        build: ListedBuild::of(entry),
-        report,
-    };
-    write_document(&document, layout, out)
-}
-
-/// The JSON schema of [`memory_json`].
-pub fn memory_schema() -> serde_json::Value {
-    describe(schemars::schema_for!(MemoryReportDocument<'_>).to_value())
-}
-
-/// Output of `gotrace what-if --format json`. Under one schema name, fields are only added.
-#[derive(Serialize, JsonSchema)]
-#[schemars(title = "gotrace what-if, version 1")]
-struct WhatIfDocument<'a> {
-    /// `gotrace.what-if/v1`.
-    schema: &'static str,
-    build: ListedBuild<'a>,
-    prediction: &'a Prediction,
-    /// The answer to `--memory`.
-    memory: Option<MemoryDocument<'a>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct MemoryDocument<'a> {
-    limit_bytes: u64,
-    /// The prediction with the largest number of actions at once that fits. Absent if a single tool needs more.
-    fitting: Option<&'a Prediction>,
-}
-
-pub fn what_if_json(
-    entry: &Entry,
-    what_if: &WhatIf,
-    layout: Layout,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let memory = what_if.memory.as_ref();
-    let document = WhatIfDocument {
-        schema: "gotrace.what-if/v1",
-        build: ListedBuild::of(entry),
-        prediction: &what_if.prediction,
-        memory: memory.map(|(limit_bytes, fitting)| MemoryDocument {
-            limit_bytes: *limit_bytes,
-            fitting: fitting.as_ref(),
-        }),
-    };
-    write_document(&document, layout, out)
-}
-
-/// The JSON schema of [`what_if_json`].
-pub fn what_if_schema() -> serde_json::Value {
-    describe(schemars::schema_for!(WhatIfDocument<'_>).to_value())
-}
-
 /// Output of `gotrace advise --format json`. Under one schema name, fields are only added.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "gotrace advice, version 1")]
@@ -267,36 +133,6 @@ pub fn advice_json(view: &AdviceView<'_>, layout: Layout, out: &mut dyn Write) -
 /// The JSON schema of [`advice_json`].
 pub fn advice_schema() -> serde_json::Value {
     describe(schemars::schema_for!(AdviceDocument<'_>).to_value())
-}
-
-/// Output of `gotrace explain --modules --format json`. Under one schema name, fields are only added.
-#[derive(Serialize, JsonSchema)]
-#[schemars(title = "gotrace module prices, version 1")]
-struct PriceDocument<'a> {
-    /// `gotrace.price/v1`.
-    schema: &'static str,
-    build: ListedBuild<'a>,
-    /// The programs that the build made or found up to date.
-    programs: &'a [ProgramPrice],
-}
-
-pub fn price_json(
-    entry: &Entry,
-    programs: &[ProgramPrice],
-    layout: Layout,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let document = PriceDocument {
-        schema: "gotrace.price/v1",
-        build: ListedBuild::of(entry),
-        programs,
-    };
-    write_document(&document, layout, out)
-}
-
-/// The JSON schema of [`price_json`].
-pub fn price_schema() -> serde_json::Value {
-    describe(schemars::schema_for!(PriceDocument<'_>).to_value())
 }
 
 /// The JSON schema of [`explain_json`].

@@ -79,8 +79,8 @@ pub(super) fn summary(page: &mut Page<'_>, build: &Build, times: &TimeReport) {
         Line::plain(&format!("{} {}", name(action), units::span(it.wall_ns)))
     }));
     page.flow(label(""), &parts, dot, 1);
-    let waiting = units::span(times.worker_ns().unwrap_or(0));
-    let mut last = vec![Line::plain(&format!("{waiting} waiting for a worker"))];
+    let waiting = units::span(times.waiting_ns().unwrap_or(0));
+    let mut last = vec![Line::plain(&format!("{waiting} waiting to start"))];
     if !steps.is_empty() {
         let bound = format!(
             "at least {} with any number of CPUs",
@@ -179,9 +179,9 @@ fn unknown(build: &Build) -> String {
 fn path(page: &mut Page<'_>, build: &Build, times: &TimeReport) {
     let steps = times.path.iter().flatten();
     let n = times.actions.iter().filter(|it| it.is_critical).count();
-    let waiting = times.worker_ns().unwrap_or(0);
+    let waiting = times.waiting_ns().unwrap_or(0);
     let head = format!(
-        "  Critical path: {} in {}, {} waiting for a worker",
+        "  Critical path: {} in {}, {} waiting to start",
         units::span(times.actions_ns.saturating_sub(waiting)),
         units::counted(number(n), "executed action", "executed actions"),
         units::span(waiting)
@@ -236,9 +236,9 @@ fn path(page: &mut Page<'_>, build: &Build, times: &TimeReport) {
                     Line::plain(&name),
                 ]);
             }
-            StepKind::Worker { action } => {
+            StepKind::Waiting { action } => {
                 let name = name(build.actions.get(action as usize));
-                let text = format!("waiting for a worker: {name}");
+                let text = format!("waiting to start: {name}");
                 table.row(vec![at, took, Line::default(), Line::default(), dim(&text)]);
             }
         }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use tracer_core::model::Build;
-use tracer_core::schedule::Prediction;
+use tracer_core::schedule::{Fit, Prediction, WhatIf};
 
 use super::style::{Line, Page, Paint, Style, Table};
 use super::text::command_line;
@@ -11,13 +11,6 @@ use super::units;
 
 /// Errors of `cargo xtask bench what-if`, in percent: half of the predictions were closer than the first, all closer than the second.
 pub(super) const MEASURED_ERRORS: (&str, &str) = ("9", "14");
-
-/// A prediction, and what fits in an amount of memory if that was asked.
-#[derive(Clone, Debug)]
-pub struct WhatIf {
-    pub prediction: Prediction,
-    pub memory: Option<(u64, Option<Prediction>)>,
-}
 
 /// Writes the measured and the predicted time, and the error of the model.
 pub fn what_if(
@@ -46,9 +39,9 @@ pub fn what_if(
         &change,
     ));
     table.put(&mut page, &Line::plain("  "), 10);
-    if let Some((bytes, fitting)) = &what_if.memory {
+    if let Some(fit) = &what_if.memory {
         page.gap();
-        memory(&mut page, *bytes, fitting.as_ref());
+        memory(&mut page, fit);
     }
     page.gap();
     error(&mut page, it);
@@ -92,9 +85,9 @@ fn row(name: &str, ns: u64, (cpus, workers): (u32, u32), peak: u64, change: &str
     ]
 }
 
-fn memory(page: &mut Page<'_>, bytes: u64, fitting: Option<&Prediction>) {
-    let limit = units::memory(bytes);
-    let text = match fitting {
+fn memory(page: &mut Page<'_>, fit: &Fit) {
+    let limit = units::memory(fit.limit_bytes);
+    let text = match &fit.fitting {
         Some(it) => format!(
             "With -p {}, the tools need at most {} and fit in {limit}; the build takes {}.",
             it.predicted_workers,

@@ -2,7 +2,6 @@
 //!
 //! `gotrace run` does not analyse outputs. A file that the user names is therefore read here, if it still has the content of the build.
 
-use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::bail;
@@ -12,8 +11,7 @@ use tracer_core::price;
 
 use crate::cli::analyze::read::read;
 use crate::cli::show::BuildArgs;
-use crate::cli::{FINE, report};
-use crate::history::{self, BuildView, Explained};
+use crate::history::{BuildView, Explained};
 use crate::{inspect, render};
 
 /// Returns the exit code. `file`: only this program.
@@ -38,15 +36,9 @@ pub(super) fn execute(
         bail!("the history has no details of {id}");
     };
     let prices = price::prices(build, &explained.earlier_cpu);
-    let stdout = io::stdout();
-    let style = report::style(args.color, Some(&stdout));
-    let mut out = BufWriter::new(stdout.lock());
-    match args.format.layout() {
-        Some(layout) => history::price_json(&shown.entry, &prices, layout, &mut out)?,
-        None => render::prices(build.build, &prices, &style, &mut out)?,
-    }
-    out.flush()?;
-    Ok(FINE)
+    args.print(&shown.entry, &prices, |style, out| {
+        render::prices(build.build, &prices.programs, style, out)
+    })
 }
 
 /// Keeps the outputs at this path, and analyses the file if they have no analysis.
