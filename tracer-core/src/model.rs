@@ -139,8 +139,8 @@ pub struct Build {
     /// The import graph; absent without the probes of cache keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imports: Option<Imports>,
-    /// Spans of the `go` command, outermost ones only: `command`, `load`, `install`, `execute`; and each download of a module and each
-    /// request to a module proxy, `download` and `query_proxy`, which can overlap.
+    /// Outermost spans of the `go` command: `command`, `load`, `install`, `execute`. Each download of a module and each request to a module
+    /// proxy is one more, `download` and `query_proxy`; these can overlap.
     pub stages: Vec<Phase>,
     pub outputs: Vec<Output>,
     /// Gaps in the known facts of this build. Empty: the build is complete.

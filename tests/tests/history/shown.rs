@@ -438,12 +438,11 @@ fn the_time_of_a_build_is_explained_and_predicted() {
     let what_if = ["--color", "never", "--cores", "8", "--memory", "1G", &id];
     expect![[r#"
         go build -trimpath -tags=other -o hello .
-          measured   446 ms  2 CPUs  -p 2  memory at most 61 MiB
-          predicted  434 ms  8 CPUs  -p 8  memory at most 61 MiB  -2.8 %
+          measured   446 ms  2 CPUs  -p 2  peaks of 61 MiB
+          predicted  434 ms  8 CPUs  -p 8  peaks of 61 MiB  -2.8 %
 
-          With -p 8, the tools need at most 61 MiB and fit in 1.0 GiB; the build takes 434 ms.
-          The sum of the peaks of all tools that run at once is an upper bound. The go command itself is not
-          included.
+          With -p 8, the peaks of the tools add up to 61 MiB and fit in 1.0 GiB; the build takes 434 ms.
+          A sum of peaks is that of tools that run at once in the simulation, without the go command.
 
           The model gives 436 ms for the build as it was (-2.3 %).
           Half of the measured predictions were within 9 % of the real time, and all within 14 %.

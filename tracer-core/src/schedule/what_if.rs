@@ -48,7 +48,7 @@ pub struct Prediction {
     pub predicted_cpus: u32,
     pub predicted_workers: u32,
     /// The largest sum of the peaks of all tools that run at once, in the simulation of the build and in the prediction. The peaks of two
-    /// tools seldom coincide, so it is an upper bound.
+    /// tools seldom coincide, so mostly less memory is used. A real build can run other tools at once.
     pub peak_bytes: u64,
     pub predicted_peak_bytes: u64,
     /// The number of actions that the conditions remove or change.

@@ -8,7 +8,7 @@ use tracer_core::schedule::{KilledTool, MemoryReport, ToolMemory};
 use super::style::{Line, Page, Paint, Style, Table};
 use super::text::{command_line, work};
 use super::units;
-use super::what_if::error;
+use super::what_if::{PEAKS, error};
 
 /// Number of tools beside a killed one that are named.
 const BESIDE: usize = 6;
@@ -50,7 +50,7 @@ pub fn memory(
     page.line(Line::plain("  Memory by the number of actions at once"));
     let mut table = Table::of_texts();
     for it in &report.by_workers {
-        let peak = format!("at most {}", units::memory(it.predicted_peak_bytes));
+        let peak = format!("peaks of {}", units::memory(it.predicted_peak_bytes));
         let took = format!("build of {}", units::span(it.predicted_ns));
         table.row(vec![
             Line::plain(&format!("-p {}", it.predicted_workers)),
@@ -59,13 +59,9 @@ pub fn memory(
         ]);
     }
     table.put(&mut page, &Line::plain("    "), 8);
-    page.sentence(
-        Line::plain("  "),
-        "The bound is the largest sum of the peaks of all tools that run at once, without the go command itself.",
-        3,
-    );
+    page.sentence(Line::plain("  "), PEAKS, 3);
     if let Some(first) = report.by_workers.first() {
-        error(&mut page, first);
+        error(&mut page, build, first);
     }
     page.write(out)
 }
@@ -97,16 +93,17 @@ fn killed(page: &mut Page<'_>, it: &KilledTool) {
     }
     let peaks = &it.earlier_peaks_bytes;
     let text = match (peaks.iter().min(), peaks.iter().max()) {
-        (Some(least), Some(most)) => format!(
-            "earlier peaks of this tool and package: {} to {} in {}",
-            units::memory(*least),
-            units::memory(*most),
-            units::counted(
-                u64::try_from(peaks.len()).unwrap_or(u64::MAX),
-                "run",
-                "runs"
-            )
-        ),
+        (Some(least), Some(most)) => {
+            let n = u64::try_from(peaks.len()).unwrap_or(u64::MAX);
+            let runs = units::counted(n, "run", "runs");
+            let (least, most) = (units::memory(*least), units::memory(*most));
+            let range = if least == most {
+                most
+            } else {
+                format!("{least} to {most}")
+            };
+            format!("earlier peaks of this tool and package: {range} in {runs}")
+        }
         _ => "earlier peaks of this tool and package: not known".to_owned(),
     };
     page.sentence(Line::plain("    "), &text, 3);

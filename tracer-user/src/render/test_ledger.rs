@@ -43,7 +43,7 @@ pub fn test_ledger(
     page.gap();
     shared(&mut page, ledger);
     page.gap();
-    predictions(&mut page, ledger);
+    predictions(&mut page, build, ledger);
     page.write(out)
 }
 
@@ -129,7 +129,7 @@ fn shared(page: &mut Page<'_>, ledger: &TestLedger) {
     );
 }
 
-fn predictions(page: &mut Page<'_>, ledger: &TestLedger) {
+fn predictions(page: &mut Page<'_>, build: &Build, ledger: &TestLedger) {
     if let Some(why) = &ledger.no_prediction {
         let text = format!("Predictions: none, because {why}");
         page.sentence(Line::plain("  "), &text, 3);
@@ -155,5 +155,5 @@ fn predictions(page: &mut Page<'_>, ledger: &TestLedger) {
         ]);
     }
     table.put(page, &Line::plain("    "), 10);
-    error(page, &first.prediction);
+    error(page, build, &first.prediction);
 }

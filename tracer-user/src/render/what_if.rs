@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use tracer_core::model::Build;
+use tracer_core::model::{Build, State};
 use tracer_core::schedule::{Fit, Prediction, WhatIf};
 
 use super::style::{Line, Page, Paint, Style, Table};
@@ -11,6 +11,10 @@ use super::units;
 
 /// Errors of `cargo xtask bench what-if`, in percent: half of the predictions were closer than the first, all closer than the second.
 pub(super) const MEASURED_ERRORS: (&str, &str) = ("9", "14");
+
+/// The meaning of the sums of peaks.
+pub(super) const PEAKS: &str =
+    "A sum of peaks is that of tools that run at once in the simulation, without the go command.";
 
 /// Writes the measured and the predicted time, and the error of the model.
 pub fn what_if(
@@ -44,12 +48,16 @@ pub fn what_if(
         memory(&mut page, fit);
     }
     page.gap();
-    error(&mut page, it);
+    error(&mut page, build, it);
     page.write(out)
 }
 
 /// Writes the error of the model for this build, and its errors in measurements.
-pub(super) fn error(page: &mut Page<'_>, it: &Prediction) {
+pub(super) fn error(page: &mut Page<'_>, build: &Build, it: &Prediction) {
+    if State::of(build) == State::Failed {
+        let text = "The build failed: the numbers cover only the actions that ran.";
+        page.line(Line::plain("  ").then_painted(Paint::Warn, text));
+    }
     let simulated = units::span(it.simulated_ns);
     let change = change(it.measured_ns, it.simulated_ns);
     let (half, all) = MEASURED_ERRORS;
@@ -74,7 +82,7 @@ pub(super) fn error(page: &mut Page<'_>, it: &Prediction) {
 fn row(name: &str, ns: u64, (cpus, workers): (u32, u32), peak: u64, change: &str) -> Vec<Line> {
     let cpus = units::counted(u64::from(cpus), "CPU", "CPUs");
     let workers = format!("-p {workers}");
-    let peak = format!("memory at most {}", units::memory(peak));
+    let peak = format!("peaks of {}", units::memory(peak));
     vec![
         Line::plain(name),
         Line::painted(Paint::Bold, &units::span(ns)),
@@ -89,7 +97,7 @@ fn memory(page: &mut Page<'_>, fit: &Fit) {
     let limit = units::memory(fit.limit_bytes);
     let text = match &fit.fitting {
         Some(it) => format!(
-            "With -p {}, the tools need at most {} and fit in {limit}; the build takes {}.",
+            "With -p {}, the peaks of the tools add up to {} and fit in {limit}; the build takes {}.",
             it.predicted_workers,
             units::memory(it.predicted_peak_bytes),
             units::span(it.predicted_ns)
@@ -99,11 +107,7 @@ fn memory(page: &mut Page<'_>, fit: &Fit) {
         ),
     };
     page.sentence(Line::plain("  "), &text, 4);
-    page.sentence(
-        Line::plain("  "),
-        "The sum of the peaks of all tools that run at once is an upper bound. The go command itself is not included.",
-        3,
-    );
+    page.sentence(Line::plain("  "), PEAKS, 3);
 }
 
 /// `-45 %`, `+0.4 %`.
