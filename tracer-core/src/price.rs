@@ -37,7 +37,7 @@ pub fn earlier_cpu(build: &Build, runs: &BTreeMap<Unit, (BuildId, u64)>) -> Earl
 }
 
 /// The prices of the modules in the programs of a build.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Prices {
     /// The programs that the build made or found up to date.
     pub programs: Vec<ProgramPrice>,

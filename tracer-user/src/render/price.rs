@@ -162,7 +162,8 @@ fn notes(page: &mut Page<'_>, price: &ProgramPrice) {
     }
 }
 
-fn sentence(missing: Missing) -> &'static str {
+/// The sentence for a missing fact.
+pub(super) fn sentence(missing: Missing) -> &'static str {
     match missing {
         Missing::Packages => {
             "The bytes of the packages are not known: gotrace did not analyse this output, or an earlier version did."
