@@ -102,9 +102,16 @@ fn memory(page: &mut Page<'_>, fit: &Fit) {
             units::memory(it.predicted_peak_bytes),
             units::span(it.predicted_ns)
         ),
-        None => format!(
-            "No -p fits in {limit}, because a single tool needs more. A GOMEMLIMIT can lower the peaks of Go's tools."
-        ),
+        None => {
+            let more = match fit.go_memory_limit_bytes {
+                Some(it) => format!(
+                    "With -p 1 and GOMEMLIMIT={}MiB, each tool most likely fits.",
+                    it >> 20
+                ),
+                None => "No GOMEMLIMIT is known with which it fits.".to_owned(),
+            };
+            format!("No -p fits in {limit}, because a single tool needs more. {more}")
+        }
     };
     page.sentence(Line::plain("  "), &text, 4);
     page.sentence(Line::plain("  "), PEAKS, 3);
