@@ -15,6 +15,7 @@ mod bench_explain;
 mod bench_history;
 mod bench_overhead;
 mod bench_owners;
+mod bench_price;
 mod bench_programs;
 mod bench_reliability;
 mod bench_usage;
@@ -196,6 +197,12 @@ enum Bench {
         #[arg(long, default_value_t = 2568)]
         packages: usize,
     },
+    /// Compare the retained bytes of `gotrace explain --modules` with programs that are built without the module.
+    Price {
+        /// Minor version of Go.
+        #[arg(long, value_name = "VERSION", default_value = "1.27")]
+        go: String,
+    },
     /// Check `gotrace analyze` on Debian packages and wheels: modules, sizes, false alarms, time and memory.
     Programs {
         /// Debian package or project of a wheel; default: all.
@@ -293,6 +300,9 @@ fn main() -> ExitCode {
                     programs,
                 },
         } => bench_owners::run(&go, &target, &programs),
+        Command::Bench {
+            what: Bench::Price { go },
+        } => bench_price::run(&go),
         Command::Bench {
             what: Bench::Programs { names },
         } => bench_programs::run(&names),

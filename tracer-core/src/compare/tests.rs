@@ -268,6 +268,7 @@ fn with_program(size: u64, version: &str, lib_bytes: u64, drops_methods: bool) -
         path: path.to_owned(),
         module,
         bytes,
+        init_functions: None,
     };
     let anatomy = Anatomy {
         sections: vec![Section {
