@@ -168,19 +168,18 @@ fn build(
     let main = format!("package main\n\nimport (\n{imports})\n\nfunc main() {{\n{calls}}}\n");
     fs::write(module.dir().join("main.go"), main)?;
     let program = program(module);
-    let mut build = match without {
-        Some(_) => Command::new(&toolchain.go),
-        None => {
-            let mut traced = Command::new(gotrace);
-            traced
-                .args(["run", "--detail", "cache-key", "--format", "json", "-o"])
-                .arg(module.sandbox.out().join("trace.json"))
-                .arg("--store")
-                .arg(store(module))
-                .arg("--")
-                .arg(&toolchain.go);
-            traced
-        }
+    let mut build = if without.is_some() {
+        Command::new(&toolchain.go)
+    } else {
+        let mut traced = Command::new(gotrace);
+        traced
+            .args(["run", "--detail", "cache-key", "--format", "json", "-o"])
+            .arg(module.sandbox.out().join("trace.json"))
+            .arg("--store")
+            .arg(store(module))
+            .arg("--")
+            .arg(&toolchain.go);
+        traced
     };
     build
         .args(["build", "-o"])

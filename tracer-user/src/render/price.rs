@@ -151,7 +151,7 @@ fn notes(page: &mut Page<'_>, price: &ProgramPrice) {
         let text =
             "retained: bytes of all packages that the program would not need without the module";
         page.sentence(dim("  "), text, 2);
-        let text = "of the file: an estimate, retained bytes with their share of debug information and symbol table";
+        let text = "of the file: an estimate, mostly too low: retained bytes with their share of debug information and symbol table";
         page.sentence(dim("  "), text, 2);
     }
     if price.modules.iter().any(|it| it.init_functions.is_some()) {
@@ -287,7 +287,8 @@ mod tests {
                   Required   example.com/web by example.com/app → example.com/web
                              example.com/log by example.com/app → example.com/log
                   retained: bytes of all packages that the program would not need without the module
-                  of the file: an estimate, retained bytes with their share of debug information and symbol table
+                  of the file: an estimate, mostly too low: retained bytes with their share of debug information and
+                  symbol table
                   init: functions of its packages that run when the program starts
                   compile CPU: the time of some packages is not known, because no build of the history compiled them
                   link CPU: an estimate, the time of the link divided by bytes
