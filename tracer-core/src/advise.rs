@@ -25,6 +25,8 @@ const SHARE: u64 = 100;
 const LEAST_NS: u64 = 1_000_000_000;
 /// Number of builds that a row names.
 const BUILDS: usize = 3;
+/// Largest number of causes of a build that are stored, the dearest ones.
+pub const CAUSES_MAX: usize = 200;
 /// Number of builds of one commit in which a file must differ, to be reported as such.
 const VARYING: usize = 3;
 
@@ -79,6 +81,9 @@ pub struct Period {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Advice {
     pub period: Period,
+    /// Builds with 200 stored causes, which is the limit. They may have had more, so the sums of rows may be too low.
+    #[serde(default)]
+    pub n_builds_cut: u64,
     /// Dearest first.
     pub rows: Vec<AdviceRow>,
     /// CPU time of the actions that had been done before, without links.
@@ -171,8 +176,10 @@ pub fn advise(
     rows.sort_by_key(|it| std::cmp::Reverse(it.cpu_ns));
     done_before.sort_by_key(|it| std::cmp::Reverse(it.cpu_ns));
     let without_links = done_before.iter().filter(|it| it.place != Place::Link);
+    let cut = builds.iter().filter(|it| it.causes.len() >= CAUSES_MAX);
     Advice {
         period,
+        n_builds_cut: u64::try_from(cut.count()).unwrap_or(u64::MAX),
         rows,
         done_before_cpu_ns: without_links
             .map(|it| it.cpu_ns)

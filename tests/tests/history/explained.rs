@@ -8,7 +8,7 @@ use tests::run_gotrace;
 use tracer_core::byte_string::ByteString;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Limits};
-use tracer_core::model::{KeyKind, Trace};
+use tracer_core::model::{Action, KeyKind, Trace};
 use tracer_user::history::{Store, store_builds};
 
 use crate::harness::{NO_ENV, SECOND, gotrace_explain, moved, replayed};
@@ -192,6 +192,85 @@ fn work_that_had_been_done_before_is_found_and_summed() {
             ("same_cache", 1),
             ("same_machine", 1)
         ]
+    );
+}
+
+#[test]
+fn the_same_cache_is_found_behind_many_runs_on_other_machines() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    let first = stored(run_on(1, "one", "/cache"), &store);
+    for n in 2..22 {
+        stored(run_on(n, "two", "/cache"), &store);
+    }
+    let deleted = stored(run_on(22, "one", "/cache"), &store);
+    let printed = text(&store, &[&deleted]);
+    let expected = format!("12 ms  with the same GOCACHE, in {first}");
+    assert!(printed.contains(&expected), "{printed}");
+}
+
+/// The n-th run, with this number of further packages. `version` is that of the sources of each.
+fn many(n: i64, packages: usize, version: &str) -> Trace {
+    let mut trace = run_on(n, "one", "/cache");
+    let build = &mut trace.builds[0];
+    let of_build = build.keys.iter().find(|it| it.kind == KeyKind::Build);
+    let template = of_build.unwrap().clone();
+    let action = build.actions[template.action as usize].clone();
+    for n in 0..packages {
+        let package = ByteString::from(format!("example.com/wasm/p{n}"));
+        let index = u32::try_from(build.actions.len()).unwrap();
+        build.actions.push(Action {
+            package: Some(package.clone()),
+            ..action.clone()
+        });
+        let mut key = template.clone();
+        key.id = Some(format!("{version}-{n}-0123456789"));
+        key.lines.push(format!("file p{n}.go {version}\n").into());
+        key.package = package;
+        key.action = index;
+        build.keys.push(key);
+    }
+    trace
+}
+
+#[test]
+fn each_of_many_packages_is_explained_and_found_again() {
+    const N: usize = 450;
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    stored(many(1, N, "one"), &store);
+    let changed = stored(many(2, N, "two"), &store);
+    let again = stored(many(3, N, "one"), &store);
+
+    let explained = |id: &str| -> Value {
+        let printed = text(&store, &[id, "--format", "json"]);
+        serde_json::from_str(&printed).unwrap()
+    };
+    // No action is without an earlier key, however cheap it is.
+    let document = explained(&changed);
+    let actions = document.pointer("/explanation/actions").unwrap();
+    let causes = actions.as_array().unwrap().iter();
+    let of_package =
+        causes.filter(|it| it["kind"] == "build" && it["package"] != "example.com/wasm");
+    let causes: Vec<&str> = of_package.map(|it| it["cause"].as_str().unwrap()).collect();
+    assert_eq!(causes, vec!["changed"; N]);
+    // All but the link are found again.
+    let document = explained(&again);
+    let done = document.pointer("/done_before/actions").unwrap();
+    let places = done.as_array().unwrap().iter().map(|it| &it["place"]);
+    assert_eq!(places.filter(|it| *it == "same_cache").count(), N + 1);
+
+    // The history stores 200 causes of a build. The second build has more, and the advice says so.
+    let advice = advised(&store);
+    assert_eq!(advice["n_builds_cut"], 1);
+    assert_eq!(advice["period"]["n_builds"], 3);
+    let store = store.to_str().unwrap();
+    let args = ["advise", "--since", "1970-01-01", "--store", store];
+    let output = run_gotrace(args.to_vec(), NO_ENV);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        printed.contains("1 build has 200 causes or more"),
+        "{printed}"
     );
 }
 

@@ -62,6 +62,18 @@ impl Place {
             Self::Link => "link",
         }
     }
+
+    /// The place of a run with this cache and end, for an action with another cache and this start.
+    pub fn of_run(
+        (earlier, ended_ns): (&CacheLocation, i64),
+        (present, started_ns): (&CacheLocation, Option<i64>),
+    ) -> Self {
+        if started_ns.is_some_and(|it| ended_ns > it) {
+            Self::Concurrent
+        } else {
+            earlier.seen_from(present)
+        }
+    }
 }
 
 /// A build cache, as far as a build shows it. Two containers may have different directories at one path.
@@ -97,7 +109,7 @@ pub struct EarlierRun {
     pub ended_ns: i64,
 }
 
-/// Earlier runs by unit and action ID, latest first.
+/// Earlier runs by unit and action ID, latest first. Only the nearest one counts.
 pub type EarlierRuns = BTreeMap<(Unit, String), Vec<EarlierRun>>;
 
 /// The repeated work of a build.
@@ -271,11 +283,7 @@ fn nearest<'a>(
     started_ns: Option<i64>,
 ) -> Option<(Place, &'a BuildId)> {
     let places = runs.iter().map(|run| {
-        let place = if started_ns.is_some_and(|it| run.ended_ns > it) {
-            Place::Concurrent
-        } else {
-            run.cache.seen_from(cache)
-        };
+        let place = Place::of_run((&run.cache, run.ended_ns), (cache, started_ns));
         (place, &run.build)
     });
     // Of equal ones the first, which is the latest.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tracer_core::advise::CAUSES_MAX;
 use tracer_core::explain::{Place, Reason};
 use tracer_core::history::{self, BuildId, Kept, StoredKey};
 
@@ -19,9 +20,6 @@ const ACTION_BYTES: usize = 90;
 
 /// Approximate size of the row of a cause.
 const CAUSE_BYTES: usize = 150;
-
-/// Largest number of causes of a build that are stored, the dearest ones.
-const CAUSES: usize = 200;
 
 /// All rows of a build, at its beginning or its end.
 #[derive(Debug)]
@@ -84,7 +82,7 @@ impl KeyRows {
                 ],
             }
         });
-        let roots = (0i64..).zip(&explained.explanation.roots).take(CAUSES);
+        let roots = (0i64..).zip(&explained.explanation.roots).take(CAUSES_MAX);
         let causes = roots.map(|(ordinal, root)| {
             let n = root.actions.len().saturating_add(root.behind.len());
             Ok([

@@ -1,5 +1,6 @@
 //! Explains a build from the history: when it is stored, for its rows, and when it is shown.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_core::explain::{
@@ -14,8 +15,6 @@ use super::error::Cause;
 use super::keys::{self, UNITS};
 use super::value::{self, Query, RowValues, Value};
 
-/// Largest number of earlier runs of an action that are read.
-const RUNS: usize = 16;
 /// Position of a build that is not stored yet.
 pub(super) const NEXT: i64 = i64::MAX;
 
@@ -197,79 +196,93 @@ fn cache_of(entry: &Entry) -> CacheLocation {
     }
 }
 
-/// The successful earlier runs of these actions, on all machines, latest first.
+/// The nearest successful earlier run of each of these actions, on all machines. Of equally near ones it is the latest.
 fn earlier_runs(
     rows: &dyn Query,
     entry: &Entry,
     position: i64,
     own: &[StoredKey],
 ) -> Result<EarlierRuns, Cause> {
-    struct Found<'a> {
-        unit: &'a Unit,
-        id: &'a String,
-        position: i64,
-        ended_ns: i64,
-    }
     let with_id = own.iter().filter_map(|it| {
         let short = it.key.short_id()?;
-        Some(((it.unit.number(), short), (&it.unit, it.key.id.as_ref()?)))
+        Some(((it.unit.number(), short), it))
     });
-    let wanted: BTreeMap<(i64, &str), (&Unit, &String)> = with_id.collect();
+    let wanted: BTreeMap<(i64, &str), &StoredKey> = with_id.collect();
     let pairs: Vec<(i64, &str)> = wanted.keys().copied().collect();
-    let mut found: Vec<Found<'_>> = Vec::new();
+    let cache = cache_of(entry);
+    let mut builds = BTreeMap::new();
+    let mut nearest = EarlierRuns::new();
     for some in pairs.chunks(UNITS) {
-        // Both lists together may contain other pairs.
-        let sql = format!(
-            "SELECT unit_id, action_id, position, ended_ns FROM action_run \
-             WHERE position < $1 AND failed = 0 AND ended_ns IS NOT NULL AND unit_id IN ({}) AND action_id IN ({})",
-            keys::marks(2, some.len()),
-            keys::marks(2 + some.len(), some.len())
-        );
-        let mut values = vec![Value::Number(position)];
-        values.extend(some.iter().map(|(unit, _)| Value::Number(*unit)));
-        values.extend(some.iter().map(|(_, id)| Value::from(*id)));
-        rows.each(&sql, &values, &mut |mut values| {
-            let (unit, id) = (values.next::<i64>()?, values.next::<String>()?);
-            if let Some((unit, id)) = wanted.get(&(unit, id.as_str())) {
-                found.push(Found {
-                    unit,
-                    id,
-                    position: values.next()?,
-                    ended_ns: values.next()?,
-                });
+        let found = runs_of(rows, position, some)?;
+        let positions = found.iter().map(|it| it.position);
+        let unknown = positions.filter(|it| !builds.contains_key(it)).collect();
+        builds.extend(builds_at(rows, &unknown)?);
+        // The nearest run of each so far.
+        let mut of_action: BTreeMap<(i64, &str), (Place, &FoundRun)> = BTreeMap::new();
+        for run in &found {
+            let pair = (run.unit, run.id.as_str());
+            let (Some(stored), Some((build, of_run))) =
+                (wanted.get(&pair), builds.get(&run.position))
+            else {
+                continue;
+            };
+            if *build == entry.id {
+                continue;
             }
-            Ok(())
-        })?;
-    }
-    found.sort_by_key(|it| std::cmp::Reverse(it.position));
-    let mut of_action: BTreeMap<(&Unit, &String), usize> = BTreeMap::new();
-    found.retain(|it| {
-        let n = of_action.entry((it.unit, it.id)).or_default();
-        *n += 1;
-        *n <= RUNS
-    });
-    let positions: BTreeSet<i64> = found.iter().map(|it| it.position).collect();
-    let builds = builds_at(rows, &positions)?;
-    let mut runs = EarlierRuns::new();
-    for Found {
-        unit,
-        id,
-        position,
-        ended_ns,
-    } in found
-    {
-        let Some((build, cache)) = builds.get(&position).filter(|(it, _)| *it != entry.id) else {
-            continue;
-        };
-        runs.entry((unit.clone(), id.clone()))
-            .or_default()
-            .push(EarlierRun {
+            let place = Place::of_run((of_run, run.ended_ns), (&cache, stored.times.started_ns));
+            let is_nearer = |(before, other): &(Place, &FoundRun)| {
+                (place, Reverse(run.position)) < (*before, Reverse(other.position))
+            };
+            if of_action.get(&pair).is_none_or(is_nearer) {
+                of_action.insert(pair, (place, run));
+            }
+        }
+        for (pair, (_, run)) in of_action {
+            let (Some(stored), Some((build, cache))) =
+                (wanted.get(&pair), builds.get(&run.position))
+            else {
+                continue;
+            };
+            let id = stored.key.id.clone().unwrap_or_default();
+            let run = EarlierRun {
                 build: build.clone(),
                 cache: cache.clone(),
-                ended_ns,
-            });
+                ended_ns: run.ended_ns,
+            };
+            nearest.insert((stored.unit.clone(), id), vec![run]);
+        }
     }
-    Ok(runs)
+    Ok(nearest)
+}
+
+/// A row of an earlier run.
+struct FoundRun {
+    unit: i64,
+    id: String,
+    position: i64,
+    ended_ns: i64,
+}
+
+/// The successful runs of these units and action IDs before this position.
+fn runs_of(rows: &dyn Query, position: i64, pairs: &[(i64, &str)]) -> Result<Vec<FoundRun>, Cause> {
+    // Both lists together may contain other pairs.
+    let sql = format!(
+        "SELECT unit_id, action_id, position, ended_ns FROM action_run \
+         WHERE position < $1 AND failed = 0 AND ended_ns IS NOT NULL AND unit_id IN ({}) AND action_id IN ({})",
+        keys::marks(2, pairs.len()),
+        keys::marks(2 + pairs.len(), pairs.len())
+    );
+    let mut values = vec![Value::Number(position)];
+    values.extend(pairs.iter().map(|(unit, _)| Value::Number(*unit)));
+    values.extend(pairs.iter().map(|(_, id)| Value::from(*id)));
+    value::all(rows, &sql, &values, |values| {
+        Ok(FoundRun {
+            unit: values.next()?,
+            id: values.next()?,
+            position: values.next()?,
+            ended_ns: values.next()?,
+        })
+    })
 }
 
 /// The builds whose keys have these positions.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use tracer_core::advise::{Advice, AdviceRow, Period, RepeatedWork};
+use tracer_core::advise::{Advice, AdviceRow, CAUSES_MAX, Period, RepeatedWork};
 
 use super::explain::place;
 use super::style::{Line, Page, Paint, Style};
@@ -62,6 +62,14 @@ pub fn advice(view: &AdviceView<'_>, style: &Style, out: &mut dyn Write) -> io::
     if advice.rows.is_empty() {
         page.gap();
         page.line(Line::plain("  No cause has a measurable price."));
+    }
+    if advice.n_builds_cut > 0 {
+        page.gap();
+        let builds = units::counted(advice.n_builds_cut, "build has", "builds have");
+        let cut = format!(
+            "{builds} {CAUSES_MAX} causes or more. The history stores the {CAUSES_MAX} dearest of a build, so the sums above may be too low."
+        );
+        page.sentence(Line::plain("  "), &cut, 2);
     }
     if !advice.done_before.is_empty() {
         page.gap();
