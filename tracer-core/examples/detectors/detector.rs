@@ -1,21 +1,24 @@
 //! Runs a detector over a series, build by build, as a history of judgements would.
 
-use tracer_core::judge::creep::creep;
+use tracer_core::judge::creep::{Creep, creep};
 use tracer_core::judge::cusum::suspicion;
-use tracer_core::judge::exact::{Unit, change};
+use tracer_core::judge::exact::{Exact, Unit, exact};
 use tracer_core::judge::level::Direction;
 use tracer_core::judge::noisy::{Noisy, noisy};
-use tracer_core::judge::step::step;
+use tracer_core::judge::step::{Step, step};
 use tracer_core::judge::window::Band;
 
 /// An alarm at one build.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Alarm {
-    /// Index of the build at which the change began, according to the detector.
+    /// First and last index of the builds among which the change began, according to the detector.
+    pub(crate) from: usize,
     pub(crate) at: usize,
     /// Index of the build that raised the alarm.
     pub(crate) seen: usize,
     pub(crate) direction: Direction,
+    /// Medians before and after, from detectors that compare two levels.
+    pub(crate) levels: Option<(f64, f64)>,
 }
 
 /// A detector.
@@ -30,19 +33,20 @@ pub(crate) enum Detector {
     Creep,
     /// The judgement of a noisy metric: the t rule and the anchor, without interleaved modes.
     Noisy,
-    /// The judgement of a size.
-    Exact,
+    /// The judgement of a size or a count.
+    Exact(Unit),
 }
 
 impl Detector {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const OF_NOISY: &[Self] = &[
         Self::Band,
         Self::Cusum,
         Self::Step,
         Self::Creep,
         Self::Noisy,
-        Self::Exact,
     ];
+    pub(crate) const OF_SIZES: &[Self] = &[Self::Band, Self::Exact(Unit::Bytes)];
+    pub(crate) const OF_COUNTS: &[Self] = &[Self::Band, Self::Exact(Unit::Count)];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -51,7 +55,7 @@ impl Detector {
             Self::Step => "t rule",
             Self::Creep => "anchor",
             Self::Noisy => "noisy",
-            Self::Exact => "exact",
+            Self::Exact(_) => "exact",
         }
     }
 
@@ -61,44 +65,62 @@ impl Detector {
         let mut since = 0;
         let mut was_outside = false;
         for seen in 0..values.len() {
+            let level = &values[since..=seen];
             let found = match self {
                 Self::Band => {
                     let outside = outside(&values[..=seen]);
                     let is_new = !std::mem::replace(&mut was_outside, outside.is_some());
-                    outside.filter(|_| is_new).map(|it| (seen, it))
+                    outside.filter(|_| is_new).map(|it| at_once(seen, it))
                 }
-                Self::Exact => {
-                    change(&values[..=seen], since, Unit::Bytes).map(|it| (seen, it.direction))
-                }
-                Self::Cusum | Self::Step | Self::Creep | Self::Noisy => self
-                    .level(&values[since..=seen])
-                    .map(|(at, direction)| (since + at, direction)),
+                Self::Cusum => suspicion(level).map(|it| at_once(since + it.since, it.direction)),
+                Self::Step => step(level).map(|it| of_step(&it, since)),
+                Self::Creep => creep(level).map(|it| of_creep(&it, since)),
+                Self::Noisy => match noisy(level) {
+                    Noisy::Step(it) => Some(of_step(&it, since)),
+                    Noisy::Creep(it) => Some(of_creep(&it, since)),
+                    Noisy::TwoModes(_) | Noisy::Suspected(_) | Noisy::Usual => None,
+                },
+                Self::Exact(unit) => match exact(&values[..=seen], since, unit) {
+                    Exact::Change(it) => Some(Alarm {
+                        levels: Some((it.before.median, real(it.now))),
+                        ..at_once(seen, it.direction)
+                    }),
+                    Exact::Creep(it) => Some(of_creep(&it, since)),
+                    Exact::Usual => None,
+                },
             };
-            if let Some((at, direction)) = found {
-                since = at;
-                alarms.push(Alarm {
-                    at,
-                    seen,
-                    direction,
-                });
+            if let Some(found) = found {
+                since = found.at;
+                alarms.push(Alarm { seen, ..found });
             }
         }
         alarms
     }
+}
 
-    /// The new level, in builds since the accepted one.
-    fn level(self, values: &[u64]) -> Option<(usize, Direction)> {
-        match self {
-            Self::Cusum => suspicion(values).map(|it| (it.since, it.direction)),
-            Self::Step => step(values).map(|it| (it.at, it.direction)),
-            Self::Creep => creep(values).map(|it| (it.to, it.direction)),
-            Self::Noisy => match noisy(values) {
-                Noisy::Step(it) => Some((it.at, it.direction)),
-                Noisy::Creep(it) => Some((it.to, it.direction)),
-                Noisy::TwoModes(_) | Noisy::Suspected(_) | Noisy::Usual => None,
-            },
-            Self::Band | Self::Exact => None,
-        }
+/// An alarm that names one build.
+fn at_once(at: usize, direction: Direction) -> Alarm {
+    Alarm {
+        from: at,
+        at,
+        seen: at,
+        direction,
+        levels: None,
+    }
+}
+
+fn of_step(step: &Step, since: usize) -> Alarm {
+    Alarm {
+        levels: Some((step.before.median, step.after.median)),
+        ..at_once(since + step.at, step.direction)
+    }
+}
+
+fn of_creep(creep: &Creep, since: usize) -> Alarm {
+    Alarm {
+        from: since + creep.from,
+        levels: Some((creep.before.median, creep.after.median)),
+        ..at_once(since + creep.to, creep.direction)
     }
 }
 
@@ -106,13 +128,16 @@ impl Detector {
 fn outside(values: &[u64]) -> Option<Direction> {
     let (last, past) = values.split_last()?;
     let band = Band::of(past)?;
-    #[expect(clippy::cast_precision_loss, reason = "compared with a mean")]
-    let last = *last as f64;
-    if last > band.upper {
+    if real(*last) > band.upper {
         Some(Direction::Up)
-    } else if last < band.lower {
+    } else if real(*last) < band.lower {
         Some(Direction::Down)
     } else {
         None
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "compared and printed only")]
+fn real(value: u64) -> f64 {
+    value as f64
 }

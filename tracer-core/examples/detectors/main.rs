@@ -20,6 +20,10 @@ use anyhow::{Context as _, Result, bail};
 /// Seed of the published table.
 const SEED: u64 = 18;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark has arguments; the library has none"
+)]
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1);
     let (mut seed, mut dir) = (SEED, None);
@@ -35,11 +39,9 @@ fn main() -> Result<()> {
             _ => bail!("usage: detectors [--seed N] [--series DIR]"),
         }
     }
-    match dir {
-        Some(dir) => series::run(&dir),
-        None => {
-            table::run(seed);
-            Ok(())
-        }
+    if let Some(dir) = dir {
+        return series::run(&dir);
     }
+    table::run(seed);
+    Ok(())
 }

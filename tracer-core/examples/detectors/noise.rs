@@ -23,10 +23,18 @@ pub(crate) enum Class {
     Memory,
     /// Bytes, without noise.
     Size,
+    /// Packages of a program, without noise.
+    Count,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 4] = [Self::Cpu, Self::QuietCpu, Self::Memory, Self::Size];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Cpu,
+        Self::QuietCpu,
+        Self::Memory,
+        Self::Size,
+        Self::Count,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -34,15 +42,17 @@ impl Class {
             Self::QuietCpu => "CPU, quiet machine",
             Self::Memory => "peak memory",
             Self::Size => "size",
+            Self::Count => "count",
         }
     }
 
-    /// Typical value: 2 s, 80 MB, 20 MB.
+    /// Typical value: 2 s, 80 MB, 20 MB, 300 packages.
     pub(crate) fn typical(self) -> f64 {
         match self {
             Self::Cpu | Self::QuietCpu => 2e9,
             Self::Memory => 8e7,
             Self::Size => 2e7,
+            Self::Count => 300.0,
         }
     }
 
@@ -51,7 +61,7 @@ impl Class {
         match self {
             Self::Cpu => 0.6,
             Self::Memory => 0.2,
-            Self::QuietCpu | Self::Size => 0.0,
+            Self::QuietCpu | Self::Size | Self::Count => 0.0,
         }
     }
 
@@ -66,7 +76,7 @@ impl Class {
                 Self::Cpu => quantile(&CPU, state),
                 Self::QuietCpu => 1.0 + (quantile(&CPU, state) - 1.0) / 5.0,
                 Self::Memory => quantile(&MEMORY, state),
-                Self::Size => 1.0,
+                Self::Size | Self::Count => 1.0,
             }
         };
         (0..n).map(|_| factor()).collect()

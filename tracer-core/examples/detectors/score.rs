@@ -6,7 +6,7 @@ use crate::detector::Alarm;
 use crate::history::Truth;
 
 /// Builds after a change in which an alarm still belongs to it.
-const LATE: usize = 30;
+const LATE: usize = 60;
 /// Largest distance between a change and the build that an alarm names.
 const AROUND: usize = 12;
 
@@ -35,7 +35,7 @@ impl Score {
         for alarm in alarms {
             let belongs = |truth: &Truth| {
                 let in_time = (truth.at..truth.end + LATE).contains(&alarm.seen);
-                let is_near = truth.at <= alarm.at + AROUND && alarm.at < truth.end + AROUND;
+                let is_near = truth.at <= alarm.at + AROUND && alarm.from < truth.end + AROUND;
                 let is_same = truth.direction.is_none_or(|it| it == alarm.direction);
                 in_time && is_near && is_same
             };
@@ -93,9 +93,11 @@ mod tests {
 
     fn alarm(at: usize, seen: usize) -> Alarm {
         Alarm {
+            from: at,
             at,
             seen,
             direction: Direction::Up,
+            levels: None,
         }
     }
 
@@ -129,7 +131,7 @@ mod tests {
     #[test]
     fn an_early_a_late_and_an_opposite_alarm_are_false() {
         let mut down = truth(50, 51);
-        let alarms = [alarm(45, 49), alarm(50, 81), alarm(70, 76)];
+        let alarms = [alarm(45, 49), alarm(50, 111), alarm(70, 76)];
         assert_eq!(Score::of(&[down], &alarms).n_false, 3);
         down.direction = Some(Direction::Down);
         let score = Score::of(&[down], &[alarm(50, 56)]);

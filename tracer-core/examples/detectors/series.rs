@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::Result;
+use tracer_core::judge::exact::Unit;
 
-use crate::csv::{self, Series};
+use crate::csv;
 use crate::detector::Detector;
 use crate::score::Score;
 
@@ -14,7 +15,8 @@ pub(crate) fn run(dir: &Path) -> Result<()> {
         "{:<14} {:<28} {:>7} {:>8} {:>6} {:>6} {:>6} {:>8}",
         "detector", "series", "builds", "changes", "found", "false", "delay", "longest"
     );
-    for detector in Detector::ALL {
+    let exact = Detector::Exact(Unit::Bytes);
+    for &detector in Detector::OF_NOISY.iter().chain([&exact]) {
         let mut total = Score::default();
         for series in &all {
             let alarms = detector.alarms(&series.values);
@@ -34,21 +36,20 @@ pub(crate) fn run(dir: &Path) -> Result<()> {
     for series in &all {
         for alarm in Detector::Noisy.alarms(&series.values) {
             let is_false = Score::of(&series.truths, &[alarm]).n_false > 0;
+            let (before, after) = alarm.levels.unwrap_or_default();
             println!(
-                "{}: noisy: {:?} at build {}, seen at line {}{}",
-                place(series, alarm.at),
+                "{}:{}: noisy: {:?} from {:.6} to {:.6}, confirmed at line {}{}",
+                series.path.display(),
+                series.lines[alarm.at],
                 alarm.direction,
-                alarm.at,
+                before / series.unit,
+                after / series.unit,
                 series.lines[alarm.seen],
                 if is_false { ", not labelled" } else { "" }
             );
         }
     }
     Ok(())
-}
-
-fn place(series: &Series, at: usize) -> String {
-    format!("{}:{}", series.path.display(), series.lines[at])
 }
 
 fn print(detector: Detector, name: &str, n: usize, score: &Score) {

@@ -8,46 +8,43 @@ use crate::score::Score;
 /// Histories of each kind and class.
 const HISTORIES: u64 = 40;
 
-/// A row of a table: the score of each detector.
-type Row = [Score; Detector::ALL.len()];
-
 pub(crate) fn run(seed: u64) {
     println!("{HISTORIES} histories of each kind, {BUILDS} builds each, seed {seed}");
     println!("a cell: changes found, false alarms, median delay in builds");
     for class in Class::ALL {
+        let detectors = match class {
+            Class::Cpu | Class::QuietCpu | Class::Memory => Detector::OF_NOISY,
+            Class::Size => Detector::OF_SIZES,
+            Class::Count => Detector::OF_COUNTS,
+        };
         println!();
-        head(class.name());
-        let mut total = Row::default();
+        line(
+            class.name(),
+            detectors.iter().map(|it| it.name().to_owned()),
+        );
+        let mut total = vec![Score::default(); detectors.len()];
         for kind in Kind::ALL {
-            let mut row = Row::default();
+            let mut row = vec![Score::default(); detectors.len()];
             for n in 0..HISTORIES {
                 let (values, truths) = kind.generate(class, seed.wrapping_mul(1_000_003) + n);
-                for (score, detector) in row.iter_mut().zip(Detector::ALL) {
+                for (score, detector) in row.iter_mut().zip(detectors) {
                     *score += Score::of(&truths, &detector.alarms(&values));
                 }
             }
-            line(&kind.name(), &row, cell);
+            line(&kind.name(), row.iter().map(cell));
             for (total, score) in total.iter_mut().zip(row) {
                 *total += score;
             }
         }
-        line("recall", &total, |it| percent(it.recall()));
-        line("precision", &total, |it| percent(it.precision()));
+        line("recall", total.iter().map(|it| percent(it.recall())));
+        line("precision", total.iter().map(|it| percent(it.precision())));
     }
 }
 
-pub(crate) fn head(name: &str) {
+fn line(name: &str, cells: impl Iterator<Item = String>) {
     print!("{name:<18}");
-    for detector in Detector::ALL {
-        print!(" {:>16}", detector.name());
-    }
-    println!();
-}
-
-pub(crate) fn line(name: &str, row: &Row, cell: impl Fn(&Score) -> String) {
-    print!("{name:<18}");
-    for score in row {
-        print!(" {:>16}", cell(score));
+    for cell in cells {
+        print!(" {cell:>14}");
     }
     println!();
 }

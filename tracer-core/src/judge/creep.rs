@@ -2,11 +2,12 @@
 
 use super::level::{Direction, Level};
 use super::rank_sum::rank_sum;
+use super::statistics::independence;
 
 /// Builds of the anchor, the first of the accepted level.
-pub const ANCHOR: usize = 30;
+pub(super) const ANCHOR: usize = 30;
 /// Last builds.
-pub const RECENT: usize = 12;
+pub(super) const RECENT: usize = 12;
 /// Least share of the anchor's median.
 const EFFECT: f64 = 0.05;
 /// Deviation of the rank sum that chance exceeds with a probability of 1e-4, on both sides together.
@@ -34,16 +35,19 @@ pub fn creep(values: &[u64]) -> Option<Creep> {
     let before = Level::of(anchor)?;
     let after = Level::of(recent)?;
     let direction = before.moved(&after, EFFECT)?;
-    // A step that has just begun is left to the t rule.
+    // A step that has just begun is left to the t rule, so the builds before the last ones have moved, too.
     let meanwhile = Level::of(values.get(to.saturating_sub(RECENT)..to)?)?;
     if before.moved(&meanwhile, EFFECT) != Some(direction) {
         return None;
     }
+    let lasting = values.get(to.saturating_sub(RECENT)..)?;
     let deviation = rank_sum(anchor, recent);
-    let is_significant = match direction {
-        Direction::Up => deviation > LEAST_DEVIATION,
-        Direction::Down => deviation < -LEAST_DEVIATION,
+    let lasting = rank_sum(anchor, lasting) * independence(anchor);
+    let least = match direction {
+        Direction::Up => deviation.min(lasting),
+        Direction::Down => -deviation.max(lasting),
     };
+    let is_significant = least > LEAST_DEVIATION;
     is_significant.then_some(Creep {
         from: ANCHOR,
         to,
@@ -78,10 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn twelve_builds_after_the_anchor_are_needed() {
+    fn builds_before_the_last_ones_have_moved_too() {
         let mut values = vec![1000; ANCHOR];
-        values.extend([2000; RECENT]);
-        assert_eq!(creep(&values[..ANCHOR + RECENT - 1]), None);
+        values.extend([2000; 2 * RECENT]);
+        assert_eq!(creep(&values[..ANCHOR + RECENT]), None);
         assert!(creep(&values).is_some());
     }
 

@@ -1,11 +1,14 @@
 //! Exact metrics: sizes and counts. One build shows a change, because the same inputs give the same value.
+//!
+//! Growth below the floor of one build is found by the anchor, as in noisy metrics.
 
+use super::creep::{ANCHOR, Creep, RECENT, creep};
 use super::level::{Direction, Level};
 use super::modes::modes;
 use super::statistics::real;
 
 /// Most earlier builds that count.
-pub const PAST: usize = 60;
+const PAST: usize = 60;
 /// Least change of a size, as a share of the earlier one.
 const SHARE: f64 = 0.01;
 /// Least change of a size in bytes.
@@ -28,18 +31,39 @@ pub enum Unit {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change {
     pub direction: Direction,
-    /// Value of the previous build.
-    pub before: u64,
     /// Builds since the previous change.
-    pub past: Level,
+    pub before: Level,
     pub now: u64,
 }
 
-/// Returns the change at the last build. The values are a series in order, and `since` is the index of the last change in it.
+/// The judgement of the last build of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Exact {
+    Change(Change),
+    Creep(Creep),
+    Usual,
+}
+
+/// Judges the last build. The values are a series in order, and `since` is the index of the last accepted change in it.
+pub fn exact(values: &[u64], since: usize, unit: Unit) -> Exact {
+    if let Some(found) = change(values, since, unit) {
+        return Exact::Change(found);
+    }
+    let Some(found) = values.get(since..).and_then(creep) else {
+        return Exact::Usual;
+    };
+    let window = values.len().saturating_sub(ANCHOR + RECENT);
+    if modes(&values[window..], LEAST_IN_MODE).is_some() {
+        return Exact::Usual;
+    }
+    Exact::Creep(found)
+}
+
+/// Returns the change at the last build.
 ///
 /// A change is larger than the floor of the unit, against the previous build and against the median since the last change. It is also
 /// more than five deviations from that median. A value that returns to one of two interleaved modes is no change.
-pub fn change(values: &[u64], since: usize, unit: Unit) -> Option<Change> {
+fn change(values: &[u64], since: usize, unit: Unit) -> Option<Change> {
     let (now, past) = values.split_last()?;
     let before = *past.last()?;
     let recent = past.len().saturating_sub(PAST);
@@ -63,8 +87,7 @@ pub fn change(values: &[u64], since: usize, unit: Unit) -> Option<Change> {
         } else {
             Direction::Down
         },
-        before,
-        past: level,
+        before: level,
         now: *now,
     })
 }
@@ -74,6 +97,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::judge::sample::first;
 
     /// Indexes and directions of all changes of a series of sizes.
     fn changes(values: &[u64], unit: Unit) -> Vec<(usize, Direction)> {
@@ -142,6 +166,22 @@ mod tests {
     }
 
     #[test]
+    fn growth_of_single_kilobytes_is_a_creep() {
+        let mut values = vec![5_000_000; 30];
+        values.extend((0..100).map(|at| 5_000_000 + at * 9000));
+        let (seen, found) = first(&values, |it| match exact(it, 0, Unit::Bytes) {
+            Exact::Usual => None,
+            found @ (Exact::Change(_) | Exact::Creep(_)) => Some(found),
+        })
+        .unwrap();
+        assert!(
+            matches!(found, Exact::Creep(it) if it.direction == Direction::Up),
+            "{found:?}"
+        );
+        assert!((58..90).contains(&seen), "{seen}");
+    }
+
+    #[test]
     fn a_first_build_is_no_change() {
         assert_eq!(changes(&[], Unit::Count), []);
         assert_eq!(changes(&[7], Unit::Count), []);
@@ -156,7 +196,7 @@ mod tests {
         #[test]
         fn any_sizes_are_judged(values in prop::collection::vec(any::<u64>(), 0..80), since in 0_usize..90) {
             if let Some(found) = change(&values, since, Unit::Bytes) {
-                prop_assert_eq!(found.now > found.before, found.direction == Direction::Up);
+                prop_assert_eq!(real(found.now) > found.before.median, found.direction == Direction::Up);
             }
         }
     }

@@ -31,6 +31,7 @@ pub(super) fn rank_sum(earlier: &[u64], later: &[u64]) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "exact results")]
 mod tests {
     use proptest::prelude::*;
 

@@ -2,6 +2,8 @@
 
 /// Scale between the median absolute deviation and the standard deviation of normal noise.
 pub(super) const SIGMA_OF_MAD: f64 = 1.4826;
+/// Largest correlation of neighbouring builds that counts.
+const MOST_ALIKE: f64 = 0.95;
 
 #[expect(
     clippy::cast_precision_loss,
@@ -41,7 +43,28 @@ pub(super) fn variance(values: &[u64], centre: f64) -> f64 {
     squares.sum::<f64>() / count(values.len() - 1)
 }
 
+/// Factor on a deviation of means in sigmas, for noise in which neighbouring builds are alike. 1 for independent builds.
+///
+/// The factor is `sqrt((1 - r) / (1 + r))`, with r the correlation of neighbours: the variance of the mean of an autoregressive series of
+/// order 1 is larger by `(1 + r) / (1 - r)` than that of independent values.
+pub(super) fn independence(values: &[u64]) -> f64 {
+    let Some((mean, _)) = moments(values) else {
+        return 1.0;
+    };
+    let distance = |value: &u64| real(*value) - mean;
+    let own: f64 = values.iter().map(|it| distance(it).powi(2)).sum();
+    let neighbours = values.iter().zip(values.iter().skip(1));
+    let shared: f64 = neighbours.map(|(a, b)| distance(a) * distance(b)).sum();
+    if own == 0.0 {
+        return 1.0;
+    }
+    let chance = 2.0 / count(values.len()).sqrt();
+    let r = (shared / own - chance).clamp(0.0, MOST_ALIKE);
+    ((1.0 - r) / (1.0 + r)).sqrt()
+}
+
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "exact results")]
 mod tests {
     use super::*;
 
@@ -60,5 +83,14 @@ mod tests {
         assert_eq!(moments(&[1, 2, 3, 4]), Some((2.5, 5.0 / 3.0)));
         let (mean, variance) = moments(&[u64::MAX; 3]).unwrap();
         assert!(mean.is_finite() && variance.is_finite());
+    }
+
+    #[test]
+    fn neighbours_that_are_alike_count_less() {
+        assert_eq!(independence(&[]), 1.0);
+        assert_eq!(independence(&[7; 9]), 1.0);
+        assert_eq!(independence(&[1, 9].repeat(20)), 1.0);
+        let alike: Vec<u64> = (0..60).map(|it| it / 20 % 2).collect();
+        assert!(independence(&alike) < 0.5);
     }
 }

@@ -1,18 +1,21 @@
 //! A lasting step of a noisy metric: 24 builds before it against 6 after it.
 //!
 //! Builds near the step weigh more in the two means, so that an earlier drift counts less. The variances about these means are plain. The
-//! statistic is Welch's t, and a step is where t is largest. Firefox's performance alerts use the same statistic with 12 builds after the
+//! statistic is Welch's t, and a step is where t is largest. If neighbouring builds are alike, t is smaller by
+//! [`super::statistics::independence`]. Firefox's performance alerts use the same statistic with 12 builds after the
 //! step.
 
 use super::level::{Direction, Level};
-use super::statistics::{count, real, variance};
+use super::statistics::{count, independence, real, variance};
 
 /// Most builds before a step.
-pub const BEFORE: usize = 24;
+pub(super) const BEFORE: usize = 24;
 /// Fewest builds before a step.
-pub const LEAST_BEFORE: usize = 12;
+const LEAST_BEFORE: usize = 12;
 /// Builds after a step, including the one that began it.
-pub const AFTER: usize = 6;
+pub(super) const AFTER: usize = 6;
+/// Most builds that show how alike neighbours are.
+const PAST: usize = 60;
 /// Least share of the earlier median.
 const EFFECT: f64 = 0.02;
 const LEAST_T: f64 = 7.0;
@@ -25,8 +28,6 @@ pub struct Step {
     pub direction: Direction,
     pub before: Level,
     pub after: Level,
-    /// Welch's t, infinite for a step between two constant levels.
-    pub t: f64,
 }
 
 /// Returns the step that the last build confirms. The values begin at the last accepted level, and the last one is the newest build.
@@ -39,7 +40,8 @@ pub fn step(values: &[u64]) -> Option<Step> {
     let t = t_at(values, at).filter(|it| *it > LEAST_T)?;
     let is_maximum = t_at(values, at - 1).is_none_or(|it| it < t)
         && t_at(values, at + 1).is_none_or(|it| it <= t);
-    if !is_maximum {
+    let past = &values[at.saturating_sub(PAST)..at];
+    if !is_maximum || t * independence(past) <= LEAST_T {
         return None;
     }
     let before = Level::of(before)?;
@@ -49,7 +51,6 @@ pub fn step(values: &[u64]) -> Option<Step> {
         direction: before.moved(&after, EFFECT)?,
         before,
         after,
-        t,
     })
 }
 
@@ -155,7 +156,7 @@ mod tests {
         fn a_confirmed_step_is_within_the_series(values in prop::collection::vec(any::<u64>(), 0..80)) {
             if let Some(found) = step(&values) {
                 prop_assert_eq!(found.at + AFTER + 1, values.len());
-                prop_assert!(found.at >= LEAST_BEFORE && found.t > LEAST_T);
+                prop_assert!(found.at >= LEAST_BEFORE);
                 let is_up = found.after.median > found.before.median;
                 prop_assert_eq!(is_up, found.direction == Direction::Up);
             }

@@ -4,7 +4,7 @@
 use super::statistics::moments;
 
 /// Builds in the window.
-pub const WINDOW: usize = 60;
+const WINDOW: usize = 60;
 /// Standard deviations between the mean and a line.
 const K: f64 = 1.5;
 
