@@ -45,8 +45,8 @@ pub(super) fn variance(values: &[u64], centre: f64) -> f64 {
 
 /// Factor on a deviation of means in sigmas, for noise in which neighbouring builds are alike. 1 for independent builds.
 ///
-/// The factor is `sqrt((1 - r) / (1 + r))`, with r the correlation of neighbours: the variance of the mean of an autoregressive series of
-/// order 1 is larger by `(1 + r) / (1 - r)` than that of independent values.
+/// The factor is `sqrt((1 - r) / (1 + r))`, with r the correlation of neighbours that chance does not explain. The mean of an
+/// autoregressive series of order 1 has a variance that is `(1 + r) / (1 - r)` times that of independent values.
 pub(super) fn independence(values: &[u64]) -> f64 {
     let Some((mean, _)) = moments(values) else {
         return 1.0;
