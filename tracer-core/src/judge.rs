@@ -1,9 +1,24 @@
 //! Compares a build with earlier ones: the reason for its cache misses, the drift of its settings, and the size changes of its targets.
 //!
+//! The detectors compare the last value of a series with the earlier ones: [`exact`] for sizes and counts, [`noisy`] for CPU time and
+//! memory. No judgement uses them yet; `cargo xtask bench detectors` measures them.
+//!
 //! The stored state has limits for projects, targets and builds. This module reads no clock: the caller passes the limit of age.
 
+pub mod creep;
+pub mod cusum;
+pub mod exact;
+pub mod level;
+pub mod modes;
+pub mod noisy;
 mod project;
+mod rank_sum;
+#[cfg(test)]
+mod sample;
 mod size;
+mod statistics;
+pub mod step;
+pub mod window;
 
 use crate::finished::FinishedBuild;
 use crate::history::{Reason, SettingGroup};

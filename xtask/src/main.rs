@@ -11,6 +11,7 @@
 
 mod bench_agent;
 mod bench_analyze;
+mod bench_detectors;
 mod bench_explain;
 mod bench_history;
 mod bench_overhead;
@@ -142,6 +143,15 @@ enum Bench {
     },
     /// Measure time and memory of `gotrace analyze` and of other tools on Go programs of 2 to 100 MB.
     Analyze,
+    /// Measure recall, precision and delay of the detectors of `tracer_core::judge` on generated histories.
+    Detectors {
+        /// Generate other histories.
+        #[arg(long, conflicts_with = "series")]
+        seed: Option<u64>,
+        /// Judge labelled series instead: the `.csv` files of this directory, with `value[,label]` on each line.
+        #[arg(long, value_name = "DIR")]
+        series: Option<PathBuf>,
+    },
     /// Check the causes that `gotrace explain` prints after known changes, with each release of Go. Fails if one is wrong.
     Explain {
         /// Minor version of Go (can be repeated) [default: all].
@@ -271,6 +281,7 @@ fn bench(what: Bench) -> Result<()> {
             },
         ),
         Bench::Analyze => bench_analyze::bench_analyze(),
+        Bench::Detectors { seed, series } => bench_detectors::run(seed, series.as_deref()),
         Bench::Explain {
             go,
             scale,

@@ -71,6 +71,8 @@ impl Ring {
                 .map(|()| Outcome::Passed),
             Self::Unit => {
                 cargo(&["test", "--no-fail-fast", "--lib", "--bins"])?;
+                let detectors = ["--package", "tracer-core", "--example", "detectors"];
+                cargo(&[&["test", "--no-fail-fast"], &detectors[..]].concat())?;
                 cargo(&["test", "--no-fail-fast", "--doc"])
             }
             Self::Fuzz => fuzz::smoke(),
