@@ -163,6 +163,9 @@ pub struct PackageSize {
     pub module: String,
     pub group: Group,
     pub bytes: u64,
+    /// Functions that run when the program starts: `init` functions, and the one that initialises the variables of the package.
+    #[serde(default)]
+    pub init_functions: u64,
     pub contents: BTreeMap<Content, u64>,
 }
 

@@ -104,9 +104,10 @@ fn attribute<'i>(bytes: &[u8], container: &'i Container<'i>) -> Attributed<'i> {
     };
     let modules = Modules::of(&identity, &paths, &sources);
     let owners = finding::owners(&attributions, &packages, &modules);
+    let n_init = symbol::init_functions(&attributions, &ledger, paths.len());
     // Free the attributions: they may take most of the memory, and are not used after this point.
     attributions.list = Vec::new();
-    let grains = Grains::of(&modules, &paths, &ledger);
+    let grains = Grains::of(&modules, &paths, &ledger, &n_init);
     Attributed {
         identity,
         attributions,

@@ -6,6 +6,7 @@
 
 pub mod advise;
 pub mod byte_string;
+pub mod compare;
 pub mod correlate;
 pub mod decode;
 pub mod effect;

@@ -37,7 +37,7 @@ pub fn earlier_cpu(build: &Build, runs: &BTreeMap<Unit, (BuildId, u64)>) -> Earl
 }
 
 /// The prices of the modules in the programs of a build.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Prices {
     /// The programs that the build made or found up to date.
     pub programs: Vec<ProgramPrice>,
@@ -81,6 +81,8 @@ pub struct ModulePrice {
     pub packages: u64,
     /// Bytes of its packages in the file.
     pub own_bytes: u64,
+    /// Their functions that run when the program starts. Absent in older analyses.
+    pub init_functions: Option<u64>,
     /// Bytes of all packages that the program would not need without the module. Absent if the imports are not known.
     pub retained_bytes: Option<u64>,
     /// An estimate of the bytes by which the file would shrink: `retained_bytes`, with the same share of debug information, symbol table and
@@ -88,6 +90,8 @@ pub struct ModulePrice {
     pub retained_file_bytes: Option<u64>,
     /// The number of these packages.
     pub retained_packages: Option<u64>,
+    /// CPU time of the compilation of these packages, as `compile_cpu_ns`.
+    pub retained_compile_cpu_ns: Option<u64>,
     /// CPU time of the compilation of its packages: in this build, or when they were last compiled in the history. Absent if it is not
     /// known for any.
     pub compile_cpu_ns: Option<u64>,
@@ -247,6 +251,9 @@ impl Program<'_> {
         let own_bytes = own
             .clone()
             .fold(0u64, |sum, it| sum.saturating_add(it.bytes));
+        let init_functions = own
+            .clone()
+            .try_fold(0u64, |sum, it| Some(sum.saturating_add(it.init_functions?)));
         let mut names: BTreeSet<&[u8]> = own.map(|it| import_path(&it.path, main)).collect();
         let is_own = |path: &[u8]| {
             self.module_of(path)
@@ -270,10 +277,15 @@ impl Program<'_> {
             let numbers = graph.chain(&[*root], |it| of_module.contains(&it));
             chain = numbers.map(|it| self.names(&it));
         }
-        let known: Vec<u64> = names
-            .iter()
-            .filter_map(|it| cpu.get(&ByteString::from(*it)))
-            .collect();
+        let times = |names: &BTreeSet<&[u8]>| -> Vec<u64> {
+            let names = names.iter();
+            let known = names.filter_map(|it| cpu.get(&ByteString::from(*it)));
+            known.collect()
+        };
+        let sum = |times: &[u64]| {
+            (!times.is_empty()).then(|| times.iter().copied().fold(0, u64::saturating_add))
+        };
+        let known = times(&names);
         let bytes_of = |it: &BTreeSet<&[u8]>| {
             let bytes = it.iter().filter_map(|it| self.bytes.get(it));
             bytes.fold(0u64, |sum, it| sum.saturating_add(*it))
@@ -284,13 +296,14 @@ impl Program<'_> {
             version: module.version.clone(),
             packages: names.len() as u64,
             own_bytes,
+            init_functions,
             retained_bytes,
             retained_file_bytes: retained_bytes
                 .and_then(|it| share(price.size, it, self.all_bytes())),
             retained_packages: retained.as_ref().map(|it| it.len() as u64),
             packages_without_cpu: (names.len() - known.len()) as u64,
-            compile_cpu_ns: (!known.is_empty())
-                .then(|| known.iter().copied().fold(0, u64::saturating_add)),
+            compile_cpu_ns: sum(&known),
+            retained_compile_cpu_ns: retained.as_ref().and_then(|it| sum(&times(it))),
             link_cpu_ns: price
                 .link_cpu_ns
                 .and_then(|it| share(it, own_bytes, price.size)),

@@ -4,6 +4,7 @@
 //! other actions, for a free worker of the `go` command, and for a CPU. The first is known from the graph; the observed times show the rest.
 
 mod critical;
+mod go_memory_limit;
 mod graph;
 mod memory;
 mod path;

@@ -7,6 +7,7 @@ mod advise;
 mod agent;
 mod analyze;
 mod builds;
+mod compare;
 mod completion;
 mod config;
 mod diff;
@@ -103,6 +104,7 @@ enum Command {
     Explain(explain::Args),
     Advise(advise::Args),
     WhatIf(what_if::Args),
+    Compare(compare::Args),
     Summary(summary::Args),
     Store(store::Args),
     Install(install::Args),
@@ -162,6 +164,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Explain(args) => exit_code(explain::execute(&args)),
         Command::Advise(args) => exit_code(advise::execute(&args)),
         Command::WhatIf(args) => exit_code(what_if::execute(&args)),
+        Command::Compare(args) => exit_code(compare::execute(&args)),
         Command::Summary(args) => exit_code(summary::execute(&args)),
         Command::Store(args) => exit_code(store::execute(&args)),
         Command::Install(args) => exit_code(install::execute(&args)),

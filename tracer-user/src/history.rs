@@ -47,8 +47,8 @@ pub use damage::{is_movable, set_aside};
 pub use error::{Cause, Error};
 pub use forward::{DeliveryCounts, ForwardConfig, Forwarder};
 pub use json::{
-    advice_json, advice_schema, builds_json, builds_json_lines, builds_schema, explain_json,
-    explain_schema, show_json, show_schema,
+    advice_json, advice_schema, builds_json, builds_json_lines, builds_schema, compare_json,
+    compare_schema, explain_json, explain_schema, show_json, show_schema,
 };
 pub use limit::Bound;
 pub use list::list;

@@ -15,6 +15,7 @@ mod bench_explain;
 mod bench_history;
 mod bench_overhead;
 mod bench_owners;
+mod bench_price;
 mod bench_programs;
 mod bench_reliability;
 mod bench_usage;
@@ -40,6 +41,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 /// Build, test and measure gotrace.
@@ -196,6 +198,12 @@ enum Bench {
         #[arg(long, default_value_t = 2568)]
         packages: usize,
     },
+    /// Compare the retained bytes of `gotrace explain --modules` with programs that are built without the module.
+    Price {
+        /// Minor version of Go.
+        #[arg(long, value_name = "VERSION", default_value = "1.27")]
+        go: String,
+    },
     /// Check `gotrace analyze` on Debian packages and wheels: modules, sizes, false alarms, time and memory.
     Programs {
         /// Debian package or project of a wheel; default: all.
@@ -224,87 +232,9 @@ fn main() -> ExitCode {
         Command::Bpf { check } => bpf::bpf(check),
         Command::Test { only } => test::run(&only),
         Command::Setup => setup::for_tests(),
+        Command::Bench { what } => bench(what),
         Command::Demo { command } => demo::run(&command),
         Command::Bless => bless::run(),
-        Command::Bench {
-            what:
-                Bench::Agent {
-                    only,
-                    builds,
-                    parallel,
-                    storm,
-                    soak,
-                    go,
-                },
-        } => bench_agent::run(
-            &only,
-            &go,
-            &bench_agent::Size {
-                builds,
-                parallel,
-                storm: Duration::from_secs(storm),
-                soak,
-            },
-        ),
-        Command::Bench {
-            what: Bench::Analyze,
-        } => bench_analyze::bench_analyze(),
-        Command::Bench {
-            what:
-                Bench::Explain {
-                    go,
-                    scale,
-                    storage,
-                    builds,
-                    packages,
-                },
-        } => {
-            if storage {
-                bench_explain::storage()
-            } else if scale {
-                bench_explain::scale(builds, packages)
-            } else {
-                bench_explain::run(&go)
-            }
-        }
-        Command::Bench {
-            what: Bench::History { builds },
-        } => bench_history::run(builds),
-        Command::Bench {
-            what:
-                Bench::Overhead {
-                    rounds,
-                    go,
-                    workload,
-                    parts,
-                    packages,
-                },
-        } => bench_overhead::run(
-            &bench_overhead::Size { rounds, packages },
-            &go,
-            &workload,
-            parts,
-        ),
-        Command::Bench {
-            what:
-                Bench::Owners {
-                    go,
-                    target,
-                    programs,
-                },
-        } => bench_owners::run(&go, &target, &programs),
-        Command::Bench {
-            what: Bench::Programs { names },
-        } => bench_programs::run(&names),
-        Command::Bench {
-            what: Bench::Reliability,
-        } => bench_reliability::run(),
-        Command::Bench {
-            what: Bench::Usage { go },
-        } => bench_usage::run(&go),
-        Command::Bench {
-            what: Bench::WhatIf { modules, go },
-        } => bench_what_if::run(modules, &go),
         Command::Complete { rounds, go } => complete::run(rounds, &go),
         Command::KernelLog { args } => kernel_log::run(&args),
         Command::Deb { of } => deb::run(of.as_deref()),
@@ -318,5 +248,66 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn bench(what: Bench) -> Result<()> {
+    match what {
+        Bench::Agent {
+            only,
+            builds,
+            parallel,
+            storm,
+            soak,
+            go,
+        } => bench_agent::run(
+            &only,
+            &go,
+            &bench_agent::Size {
+                builds,
+                parallel,
+                storm: Duration::from_secs(storm),
+                soak,
+            },
+        ),
+        Bench::Analyze => bench_analyze::bench_analyze(),
+        Bench::Explain {
+            go,
+            scale,
+            storage,
+            builds,
+            packages,
+        } => {
+            if storage {
+                bench_explain::storage()
+            } else if scale {
+                bench_explain::scale(builds, packages)
+            } else {
+                bench_explain::run(&go)
+            }
+        }
+        Bench::History { builds } => bench_history::run(builds),
+        Bench::Overhead {
+            rounds,
+            go,
+            workload,
+            parts,
+            packages,
+        } => bench_overhead::run(
+            &bench_overhead::Size { rounds, packages },
+            &go,
+            &workload,
+            parts,
+        ),
+        Bench::Owners {
+            go,
+            target,
+            programs,
+        } => bench_owners::run(&go, &target, &programs),
+        Bench::Price { go } => bench_price::run(&go),
+        Bench::Programs { names } => bench_programs::run(&names),
+        Bench::Reliability => bench_reliability::run(),
+        Bench::Usage { go } => bench_usage::run(&go),
+        Bench::WhatIf { modules, go } => bench_what_if::run(modules, &go),
     }
 }

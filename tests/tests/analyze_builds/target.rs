@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use tests::{Module, Toolchain, targets_cache, toolchain, toolchains};
 
 use crate::harness::{analyze, build, content};
@@ -21,8 +22,8 @@ const TARGETS: [(&str, &str); 10] = [
     ("js", "wasm"),
 ];
 
-/// Bytes of code by Go 1.24's `go tool nm -size`. Later versions compile that tool first.
-fn code_by_nm(module: &Module, file: &Path) -> u64 {
+/// Bytes of code, and the number of init functions, by Go 1.24's `go tool nm -size`. Later versions compile that tool first.
+fn by_nm(module: &Module, file: &Path) -> (u64, u64) {
     let printed = module
         .go(
             &toolchain("1.24"),
@@ -31,12 +32,33 @@ fn code_by_nm(module: &Module, file: &Path) -> u64 {
         .output()
         .unwrap();
     let printed = String::from_utf8(printed.stdout).unwrap();
-    let sizes = printed.lines().filter_map(|line| {
+    let functions = printed.lines().filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);
         let size: u64 = words.next()?.parse().ok()?;
-        matches!(words.next()?, "T" | "t").then_some(size)
+        let is_code = matches!(words.next()?, "T" | "t");
+        is_code.then(|| (size, is_init(words.next().unwrap_or_default())))
     });
-    sizes.sum()
+    functions.fold((0, 0), |(bytes, n), (size, is_init)| {
+        (bytes + size, n + u64::from(is_init))
+    })
+}
+
+/// `os.init`, `os.init.0`.
+fn is_init(name: &str) -> bool {
+    let element = name.rsplit_once('/').map_or(name, |it| it.1);
+    let words: Vec<&str> = element.split('.').collect();
+    match words.as_slice() {
+        [_, "init"] => true,
+        [_, "init", number] => number.parse::<u32>().is_ok(),
+        _ => false,
+    }
+}
+
+fn n_init(analysis: &Value) -> u64 {
+    let packages = analysis["packages"].as_array().unwrap().iter();
+    packages
+        .map(|it| it["init_functions"].as_u64().unwrap())
+        .sum()
 }
 
 #[test]
@@ -51,9 +73,11 @@ fn the_output_of_every_toolchain_is_analysed_stripped_or_not() {
         identity::assert_equals_go_version(&analysis, &whole, &module, &toolchain);
         // ELF symbols contain their sizes, so the bytes of code equal nm's.
         let code = content(&analysis, "code") + content(&analysis, "c_code");
-        assert_eq!(code, code_by_nm(&module, &whole), "go{}", toolchain.version);
+        let counted = (code, n_init(&analysis));
+        assert_eq!(counted, by_nm(&module, &whole), "go{}", toolchain.version);
         let stripped = build(&module, &toolchain, &env, &["-ldflags=-s -w"]);
         let bare = analyze(&stripped);
+        assert_eq!(n_init(&bare), counted.1, "go{}", toolchain.version);
         assert_eq!(
             bare["counts"]["functions"], analysis["counts"]["functions"],
             "go{}",

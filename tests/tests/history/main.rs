@@ -2,6 +2,7 @@
 //! the file. Builds come from the recordings. Only tests that name a toolchain need one.
 #![cfg(test)]
 
+mod compared;
 mod damaged;
 mod explained;
 mod harness;

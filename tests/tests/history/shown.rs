@@ -250,6 +250,10 @@ fn schemas() -> Vec<(&'static str, Value)> {
             "gotrace.explanation.v1.json",
             tracer_user::history::explain_schema(),
         ),
+        (
+            "gotrace.comparison.v1.json",
+            tracer_user::history::compare_schema(),
+        ),
         ("gotrace.price.v1.json", view_schema::<Prices>()),
         (
             "gotrace.advice.v1.json",
@@ -321,6 +325,18 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
     for (line, build) in table.lines().skip(1).zip(&listed_builds) {
         assert!(line.starts_with(build["id"].as_str().unwrap()), "{line}");
     }
+    let ids: Vec<&str> = listed_builds
+        .iter()
+        .map(|it| it["id"].as_str().unwrap())
+        .collect();
+    for second in &ids {
+        let output = gotrace_compare(&store, &["--format", "json", ids[0], second]);
+        if ids[0] == *second {
+            assert_eq!(output.status.code(), Some(2));
+        } else {
+            judge("gotrace.comparison.v1.json", &output.stdout);
+        }
+    }
     let mut n_predicted = 0;
     for build in listed_builds {
         let output = gotrace_show(&store, &["--format", "json", build["id"].as_str().unwrap()]);
@@ -345,6 +361,11 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
         }
     }
     assert!(n_predicted > 0);
+}
+
+fn gotrace_compare(store: &Path, args: &[&str]) -> Output {
+    let store = store.to_str().unwrap();
+    run_gotrace([&["compare", "--store", store], args].concat(), NO_ENV)
 }
 
 fn gotrace_what_if(store: &Path, args: &[&str]) -> Output {

@@ -15,20 +15,23 @@ pub(super) struct Grains {
 }
 
 impl Grains {
-    /// Sums the bytes of the ledger at each grain. `paths` contains the packages in the ledger's order.
-    pub(super) fn of(known: &Modules<'_>, paths: &[&str], ledger: &Ledger) -> Self {
+    /// Sums the bytes of the ledger at each grain. `paths` contains the packages in the ledger's order, and `n_init` the number of their
+    /// init functions.
+    pub(super) fn of(known: &Modules<'_>, paths: &[&str], ledger: &Ledger, n_init: &[u64]) -> Self {
         // Two mangled names may be one path: types contain the plain path, symbols the escaped one.
-        let mut by_path: BTreeMap<&str, ByContent> = BTreeMap::new();
-        for (path, bytes) in paths.iter().zip(&ledger.packages) {
-            let total = by_path.entry(path).or_default();
+        let mut by_path: BTreeMap<&str, (ByContent, u64)> = BTreeMap::new();
+        let n_init = n_init.iter().copied().chain(std::iter::repeat(0));
+        for ((path, bytes), n) in paths.iter().zip(&ledger.packages).zip(n_init) {
+            let (total, n_init) = by_path.entry(path).or_default();
             for (sum, bytes) in total.iter_mut().zip(bytes) {
                 *sum += bytes;
             }
+            *n_init += n;
         }
         let mut packages = Vec::new();
         let mut modules: BTreeMap<(Group, &str), ModuleSize> = BTreeMap::new();
         let mut groups: BTreeMap<Group, GroupSize> = BTreeMap::new();
-        for (path, bytes) in &by_path {
+        for (path, (bytes, n_init)) in &by_path {
             let total: u64 = bytes.iter().sum();
             if total == 0 {
                 continue;
@@ -58,6 +61,7 @@ impl Grains {
                 module: owner.module.to_owned(),
                 group: owner.group,
                 bytes: total,
+                init_functions: *n_init,
                 contents: contents.collect(),
             });
         }

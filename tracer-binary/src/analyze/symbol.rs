@@ -129,6 +129,40 @@ impl<'c, 'i> Names<'c, 'i> {
     }
 }
 
+/// The number of init functions in each package. The linker keeps none without code.
+pub(super) fn init_functions(
+    attributions: &Attributions<'_>,
+    ledger: &Ledger,
+    n_packages: usize,
+) -> Vec<u64> {
+    let mut counts = vec![0; n_packages];
+    let functions = attributions.names.iter().zip(&ledger.names);
+    for (it, bytes) in functions {
+        if *bytes == 0 || it.content != Content::Code || !is_init(it.name) {
+            continue;
+        }
+        if let Some(n) = index(it.package.0.into()).and_then(|at| counts.get_mut(at)) {
+            *n += 1;
+        }
+    }
+    counts
+}
+
+/// True for `example.com/a.init` and `example.com/a.init.0`. Dots in the last element of an import path are escaped in symbols.
+fn is_init(name: &[u8]) -> bool {
+    let element = name.rsplit(|it| *it == b'/').next().unwrap_or_default();
+    let mut words = element.splitn(2, |it| *it == b'.');
+    let (Some(package), Some(function)) = (words.next(), words.next()) else {
+        return false;
+    };
+    let number = match function.strip_prefix(b"init") {
+        Some([]) => return !package.is_empty(),
+        Some(rest) => rest.strip_prefix(b"."),
+        None => None,
+    };
+    number.is_some_and(|it| !it.is_empty() && it.iter().all(u8::is_ascii_digit))
+}
+
 /// The last eight bytes of a name, or all of a shorter one.
 fn end(name: &[u8]) -> u64 {
     let bytes = name.iter().rev().take(8).rev();
@@ -210,4 +244,34 @@ fn rows_of<'i>(
         .collect();
     symbols.folded.sort_by(|a, b| a.package.cmp(&b.package));
     symbols
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn init_functions_have_no_other_name() {
+        for name in [
+            "main.init",
+            "example.com/a.init.0",
+            "gopkg.in/yaml%2ev3.init.12",
+        ] {
+            assert!(is_init(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "",
+            "init",
+            ".init",
+            "main.initial",
+            "main.init.",
+            "main.init.func1",
+            "main.init.0.func1",
+            "main.T.init",
+            "main.(*T).init",
+            "example.com/init.f",
+        ] {
+            assert!(!is_init(name.as_bytes()), "{name}");
+        }
+    }
 }

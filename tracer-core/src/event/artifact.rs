@@ -114,6 +114,10 @@ pub struct PackageSize {
     /// Index into [`PackageBytes::modules`].
     pub module: u32,
     pub bytes: u64,
+    /// Functions that run when the program starts: `init` functions, and the one that initialises the variables of the package. Absent in
+    /// older traces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_functions: Option<u64>,
 }
 
 /// A section with bytes in the file.

@@ -35,6 +35,7 @@ fn program(text: &str) -> (PackageBytes, Imports) {
                 path: path.to_owned(),
                 module: u32::try_from(number).unwrap(),
                 bytes: size,
+                init_functions: Some(2),
             });
         }
     }
@@ -97,14 +98,16 @@ fn text(price: &ProgramPrice) -> String {
     };
     let rows = price.modules.iter().map(|it| {
         format!(
-            "{}: own {} retained {} ({} of the file) of {} packages {} cpu {} without {} link {} by {}",
+            "{}: own {} init {} retained {} ({} of the file) of {} packages {} cpu {} ({} retained) without {} link {} by {}",
             it.path,
             it.own_bytes,
+            known(it.init_functions),
             known(it.retained_bytes),
             known(it.retained_file_bytes),
             known(it.retained_packages),
             it.packages,
             known(it.compile_cpu_ns),
+            known(it.retained_compile_cpu_ns),
             it.packages_without_cpu,
             known(it.link_cpu_ns),
             joined(&it.chain)
@@ -144,9 +147,9 @@ fn a_module_retains_what_only_it_needs() {
          3<1 link app 120..220 40",
         &[("log", 7)],
         &expect![[r#"
-            web: own 250 retained 1330 (6785 of the file) of 5 packages 2 cpu 50000000 without 1 link 1000000 by app>web/router
-            crypto: own 1000 retained 1000 (5102 of the file) of 1 packages 1 cpu ? without 1 link 4000000 by app>web/router>web/tls>crypto/x
-            log: own 30 retained 30 (153 of the file) of 1 packages 1 cpu 7 without 0 link 120000 by app>log
+            web: own 250 init 4 retained 1330 (6785 of the file) of 5 packages 2 cpu 50000000 (50000000 retained) without 1 link 1000000 by app>web/router
+            crypto: own 1000 init 2 retained 1000 (5102 of the file) of 1 packages 1 cpu ? (? retained) without 1 link 4000000 by app>web/router>web/tls>crypto/x
+            log: own 30 init 2 retained 30 (153 of the file) of 1 packages 1 cpu 7 (7 retained) without 0 link 120000 by app>log
             reflect.Value.Method by ?
             text/template.(*state).evalField by app>web/router>web/tls>text/template"#]],
     );
@@ -162,8 +165,8 @@ fn a_package_without_bytes_belongs_to_the_module_around_it() {
         "",
         &[],
         &expect![[r#"
-            web: own 10 retained 15 (1304 of the file) of 3 packages 2 cpu ? without 2 link ? by app>web/empty
-            dep: own 5 retained 5 (434 of the file) of 1 packages 1 cpu ? without 1 link ? by app>web/empty>web/full>dep
+            web: own 10 init 2 retained 15 (1304 of the file) of 3 packages 2 cpu ? (? retained) without 2 link ? by app>web/empty
+            dep: own 5 init 2 retained 5 (434 of the file) of 1 packages 1 cpu ? (? retained) without 1 link ? by app>web/empty>web/full>dep
             reflect.Value.Method by ?
             text/template.(*state).evalField by ?"#]],
     );
@@ -174,9 +177,9 @@ fn without_the_graph_nothing_is_retained_by_guess() {
     let (packages, imports) = program(WEB);
     let finished = built(Some(packages.clone()), None, "");
     expect![[r#"
-        crypto: own 1000 retained ? (? of the file) of ? packages 1 cpu ? without 1 link ? by ?
-        web: own 250 retained ? (? of the file) of ? packages 2 cpu ? without 2 link ? by ?
-        log: own 30 retained ? (? of the file) of ? packages 1 cpu ? without 1 link ? by ?
+        crypto: own 1000 init 2 retained ? (? of the file) of ? packages 1 cpu ? (? retained) without 1 link ? by ?
+        web: own 250 init 4 retained ? (? of the file) of ? packages 2 cpu ? (? retained) without 2 link ? by ?
+        log: own 30 init 2 retained ? (? of the file) of ? packages 1 cpu ? (? retained) without 1 link ? by ?
         reflect.Value.Method by ?
         text/template.(*state).evalField by ?
         missing Imports"#]]
@@ -224,6 +227,7 @@ fn any_program() -> impl Strategy<Value = (PackageBytes, Imports)> {
                 path: path(number),
                 module: if number == 0 { 0 } else { *module },
                 bytes: *bytes,
+                init_functions: None,
             });
         let bytes = PackageBytes {
             modules: modules.to_vec(),

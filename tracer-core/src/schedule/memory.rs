@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::go_memory_limit::Need;
 use super::what_if::{Conditions, Model, Prediction};
 use crate::byte_string::ByteString;
 use crate::event::Ktime;
@@ -53,6 +54,10 @@ pub struct KilledTool {
     pub beside: Vec<ToolMemory>,
     /// Peaks of the same kind of tool for the same package in earlier builds.
     pub earlier_peaks_bytes: Vec<u64>,
+    /// A GOMEMLIMIT that most likely keeps the tool below the peak at which it was killed. Absent if no value does, or if its heap is not
+    /// known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub go_memory_limit_bytes: Option<u64>,
 }
 
 impl MemoryReport {
@@ -75,11 +80,14 @@ impl MemoryReport {
                     killed_by,
                     beside: by_peak(beside.map(|(index, it)| memory(index, it)).collect()),
                     earlier_peaks_bytes: Vec::new(),
+                    go_memory_limit_bytes: None,
                 }
             })
             .collect();
+        let of_call = |it: &KilledTool| Need::of(build.calls.get(it.tool.call as usize)?);
+        let mut needs: Vec<Option<Need>> = killed.iter().map(of_call).collect();
         for earlier in earlier {
-            for it in &mut killed {
+            for (it, need) in killed.iter_mut().zip(&mut needs) {
                 let same = |call: &&ToolCall| {
                     call.kind == it.tool.kind
                         && call.package == it.tool.package
@@ -87,9 +95,16 @@ impl MemoryReport {
                         && call.killed_by.is_none()
                 };
                 let same = earlier.calls.iter().filter(same);
-                let peaks = same.filter_map(|it| it.usage.max_rss_bytes);
-                it.earlier_peaks_bytes.extend(peaks);
+                for call in same {
+                    it.earlier_peaks_bytes.extend(call.usage.max_rss_bytes);
+                    *need = need.map(|it| Need::of(call).map_or(it, |earlier| it.max(earlier)));
+                }
             }
+        }
+        for (it, need) in killed.iter_mut().zip(needs) {
+            it.go_memory_limit_bytes = need
+                .zip(it.tool.peak_bytes)
+                .and_then(|(need, peak)| need.limit_for(peak));
         }
         let mut largest = by_peak(calls().map(|(index, it)| memory(index, it)).collect());
         largest.truncate(LARGEST);

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::ActionGraph;
+use super::go_memory_limit::Need;
 use super::simulate::{Limits, Part, Simulated, Task, priorities, simulate};
 use super::tasks::{float, tasks};
 use crate::byte_string::ByteString;
@@ -72,6 +73,10 @@ pub struct Fit {
     /// The prediction with the largest number of actions at once whose tools fit by the sum of their peaks. Absent if a single tool needs
     /// more.
     pub fitting: Option<Prediction>,
+    /// If a single tool needs more: a GOMEMLIMIT that most likely keeps all tools below the limit. Absent if no value does, or if the heap
+    /// of such a tool is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub go_memory_limit_bytes: Option<u64>,
 }
 
 /// The reason why there is no prediction.
@@ -195,10 +200,23 @@ impl<'a> Model<'a> {
                 ..conditions.clone()
             })?;
         };
+        let go_memory_limit_bytes = match fitting {
+            Some(_) => None,
+            None => self.go_memory_limit(limit_bytes),
+        };
         Ok(Fit {
             limit_bytes,
             fitting,
+            go_memory_limit_bytes,
         })
+    }
+
+    fn go_memory_limit(&self, room: u64) -> Option<u64> {
+        let calls = self.build.calls.iter();
+        let large = calls.filter(|it| it.usage.max_rss_bytes > Some(room));
+        let limits = large.map(|it| Need::of(it)?.limit_for(room));
+        // Every such tool must fit.
+        limits.reduce(|one, other| Some(one?.min(other?))).flatten()
     }
 
     /// Time from the first action to the end of the last.

@@ -24,7 +24,7 @@ const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 pub mod defaults {
     use super::{Detail, IpAddr, Ipv4Addr, SocketAddr};
 
-    pub const DETAIL: Detail = Detail::Phase;
+    pub const DETAIL: Detail = Detail::CacheKey;
     pub const KEEP_DAYS: u32 = 90;
     pub const KEEP_MEGABYTES: u32 = 1024;
     pub const FORGET_TARGETS_HOURS: u32 = 7 * 24;

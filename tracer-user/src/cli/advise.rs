@@ -14,7 +14,7 @@ use crate::render::{self, AdviceView};
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Rank the causes of repeated work over many builds by their CPU time, with the change that avoids each.\n\n\
-                  The builds must have been traced with cache keys (`--detail cache-key`, or `detail = \"cache-key\"` for an agent) and stored.",
+                  The builds must have been traced with cache keys, the default, and stored.",
     before_help = "Examples:\n  gotrace advise\n  \
                    gotrace advise --since 30d --project example.com/api --cpu-hour-price 0.04\n  \
                    gotrace advise --format json | jq -r '.advice.rows[] | [.cpu_seconds, .title] | @tsv'",

@@ -149,6 +149,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         since_ns: args.since.map(|it| it.at(now)),
         until_ns: args.until.map(|it| it.at(now)),
         limit: (args.limit > 0).then_some(args.limit),
+        ..Filter::default()
     };
     let (entries, has_more) = args.store.location()?.read(|it| it.list(&filter))?;
     let stdout = io::stdout();

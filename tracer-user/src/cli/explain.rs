@@ -24,8 +24,8 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 #[command(
     long_about = "Explain why packages of a build were rebuilt, and programs linked again.\n\n\
                   gotrace compares the cache key of each action with the earlier keys in the history, and names the inputs that differ. \
-                  Both builds must have been traced with `--detail cache-key` on the same machine, and stored.",
-    before_help = "Examples:\n  sudo gotrace run --detail cache-key --store history.db -- go build ./...\n  \
+                  Both builds must have been traced with cache keys, the default, on the same machine, and stored.",
+    before_help = "Examples:\n  sudo gotrace run --store history.db -- go build ./...\n  \
                    gotrace explain --store history.db 019ab12f-3c44\n  \
                    gotrace explain 019ab12f-3c44 example.com/app/server\n  \
                    gotrace explain --cache-restore-seconds 40 --scan-cache ~/.cache/go-build 019ab12f-3c44\n  \

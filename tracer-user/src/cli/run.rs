@@ -40,7 +40,7 @@ pub(super) struct Args {
     )]
     store: Option<Location>,
     /// Level of detail of the trace
-    #[arg(long, value_enum, default_value_t = Detail::Phase)]
+    #[arg(long, value_enum, default_value_t = Detail::CacheKey)]
     detail: Detail,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]

@@ -11,7 +11,7 @@ use crate::render;
 #[command(
     long_about = "Predict how long a build would take under other conditions.\n\n\
                   gotrace simulates the actions of the build as the go command schedules them. The build must have been traced with \
-                  `--detail cache-key`, because the cache keys contain the imports of each package. Several conditions can be combined.",
+                  cache keys, the default, because the cache keys contain the imports of each package. Several conditions can be combined.",
     before_help = "Examples:\n  gotrace what-if 019ab12f-3c44 --cores 8\n  \
                    gotrace what-if 019ab12f-3c44 --without example.com/app/gen\n  \
                    gotrace what-if 019ab12f-3c44 --faster net/http=50% --cores 4\n  \

@@ -60,6 +60,8 @@ pub enum Cause {
     Unwritable(#[source] rusqlite::Error),
     #[error("has no build {id}: `gotrace builds` lists the builds")]
     NoSuchBuild { id: String },
+    #[error("has no successful build {which}{}", like.as_ref().map_or_else(String::new, |it| format!(" with this project and the command `{it}`")))]
+    NoneMatches { which: String, like: Option<String> },
     #[error("has {n} builds whose ID begins with {id}: give more of the ID ({examples})")]
     Ambiguous {
         id: String,

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_core::advise::Advice;
+use tracer_core::compare::Comparison;
 use tracer_core::explain::{CacheRestore, DoneBefore, Explanation, PlaceSum, Saved};
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{BuildId, Entry};
@@ -108,6 +109,39 @@ pub fn explain_json(
         saved,
     };
     write_document(&document, layout, out)
+}
+
+/// Output of `gotrace compare --format json`. Under one schema name, fields are only added.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "gotrace comparison, version 1")]
+struct ComparisonDocument<'a> {
+    /// `gotrace.comparison/v1`.
+    schema: &'static str,
+    before: ListedBuild<'a>,
+    after: ListedBuild<'a>,
+    #[serde(flatten)]
+    comparison: &'a Comparison,
+}
+
+/// `entries` are the builds before and after.
+pub fn compare_json(
+    (before, after): (&Entry, &Entry),
+    comparison: &Comparison,
+    layout: Layout,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let document = ComparisonDocument {
+        schema: "gotrace.comparison/v1",
+        before: ListedBuild::of(before),
+        after: ListedBuild::of(after),
+        comparison,
+    };
+    write_document(&document, layout, out)
+}
+
+/// The JSON schema of [`compare_json`].
+pub fn compare_schema() -> serde_json::Value {
+    describe(schemars::schema_for!(ComparisonDocument<'_>).to_value())
 }
 
 /// Output of `gotrace advise --format json`. Under one schema name, fields are only added.

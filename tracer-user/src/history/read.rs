@@ -38,6 +38,12 @@ pub struct Filter {
     pub target: Option<String>,
     pub state: Option<State>,
     pub branch: Option<String>,
+    /// Revision of version control, or its beginning.
+    pub revision: Option<String>,
+    /// Release of Go, `go1.27.3`, or its minor version, `go1.27`.
+    pub go_version: Option<String>,
+    /// Another build with the same project and command line as this one.
+    pub like: Option<Entry>,
     /// Name of the machine.
     pub host: Option<String>,
     /// Directory of the build, or one above it.
@@ -154,7 +160,22 @@ impl<'a> Reader<'a> {
 
     /// The only build whose ID begins with this prefix.
     pub fn show(&self, prefix: &IdPrefix) -> Result<BuildView, Cause> {
-        let id = self.find(prefix)?;
+        self.view(self.find(prefix)?)
+    }
+
+    /// The newest matching build.
+    pub fn newest(&self, filter: &Filter) -> Result<Option<BuildView>, Cause> {
+        let filter = Filter {
+            limit: Some(1),
+            ..filter.clone()
+        };
+        let entry = self.list(&filter)?.0.pop();
+        entry
+            .map(|it| self.view(it.id.as_str().to_owned()))
+            .transpose()
+    }
+
+    fn view(&self, id: String) -> Result<BuildView, Cause> {
         let sql = format!("SELECT {} FROM build WHERE id = $1", row::BUILD.join(", "));
         let mut entries = self.entries(&sql, &[id.into()])?;
         self.add_targets(&mut entries)?;
@@ -321,6 +342,9 @@ pub(super) fn condition(filter: &Filter) -> (String, Vec<value::Value>) {
         target,
         state,
         branch,
+        revision,
+        go_version,
+        like,
         host,
         dir,
         since_ns,
@@ -353,6 +377,31 @@ pub(super) fn condition(filter: &Filter) -> (String, Vec<value::Value>) {
     }
     if let Some(branch) = branch {
         terms.add("branch = $", [branch.clone().into()]);
+    }
+    if let Some(revision) = revision {
+        terms.add(
+            "revision LIKE $ ESCAPE '!'",
+            [format!("{}%", literally(revision)).into()],
+        );
+    }
+    if let Some(version) = go_version {
+        terms.add(
+            "(go_version = $ OR go_version LIKE $ ESCAPE '!')",
+            [
+                version.clone().into(),
+                format!("{}.%", literally(version)).into(),
+            ],
+        );
+    }
+    if let Some(like) = like {
+        terms.add(
+            "(id <> $ AND coalesce(project, '') = $ AND command_line = $)",
+            [
+                like.id.as_str().to_owned().into(),
+                like.project.clone().unwrap_or_default().into(),
+                like.command_line.clone().into(),
+            ],
+        );
     }
     if let Some(host) = host {
         terms.add("host = $", [host.clone().into()]);

@@ -127,6 +127,7 @@ fn package_bytes(
             path: cut(&package.path),
             module: number,
             bytes: package.bytes,
+            init_functions: Some(package.init_functions),
         });
     }
     Some(bytes)

@@ -278,6 +278,7 @@ mod tests {
                 path: "p".to_owned(),
                 module,
                 bytes,
+                init_functions: None,
             };
             answer(Found::Anatomy(Anatomy {
                 packages: Some(PackageBytes {

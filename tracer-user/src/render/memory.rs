@@ -108,10 +108,16 @@ fn killed(page: &mut Page<'_>, it: &KilledTool) {
     };
     page.sentence(Line::plain("    "), &text, 3);
     if let Some(live) = it.tool.live_heap_bytes {
-        let text = format!(
-            "its heap had {} after a garbage collection: a GOMEMLIMIT above that can lower its peak",
-            units::memory(live)
-        );
+        let live = units::memory(live);
+        let text = match it.go_memory_limit_bytes {
+            Some(limit) => format!(
+                "its heap had {live} after a garbage collection: GOMEMLIMIT={}MiB most likely keeps it below {peak}",
+                limit >> 20
+            ),
+            None => format!(
+                "its heap had {live} after a garbage collection: no GOMEMLIMIT is known that keeps it below {peak}"
+            ),
+        };
         page.sentence(Line::plain("    "), &text, 3);
     }
 }

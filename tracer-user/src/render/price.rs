@@ -98,6 +98,7 @@ fn table(page: &mut Page<'_>, price: &ProgramPrice) {
             "retained",
             "of the file",
             "packages",
+            "init",
             "compile CPU",
             "link CPU",
         ]
@@ -121,6 +122,7 @@ fn table(page: &mut Page<'_>, price: &ProgramPrice) {
             Line::plain(&or_not_known(retained)),
             Line::plain(&or_not_known(module.retained_file_bytes.map(units::size))),
             Line::plain(&units::count(module.packages)),
+            Line::plain(&or_not_known(module.init_functions.map(units::count))),
             Line::plain(&or_not_known(compile)),
             Line::plain(&or_not_known(module.link_cpu_ns.map(units::span))),
         ]);
@@ -149,7 +151,11 @@ fn notes(page: &mut Page<'_>, price: &ProgramPrice) {
         let text =
             "retained: bytes of all packages that the program would not need without the module";
         page.sentence(dim("  "), text, 2);
-        let text = "of the file: an estimate, retained bytes with their share of debug information and symbol table";
+        let text = "of the file: an estimate, mostly too low: retained bytes with their share of debug information and symbol table";
+        page.sentence(dim("  "), text, 2);
+    }
+    if price.modules.iter().any(|it| it.init_functions.is_some()) {
+        let text = "init: functions of its packages that run when the program starts";
         page.sentence(dim("  "), text, 2);
     }
     if price.modules.iter().any(|it| it.packages_without_cpu > 0) {
@@ -162,7 +168,8 @@ fn notes(page: &mut Page<'_>, price: &ProgramPrice) {
     }
 }
 
-fn sentence(missing: Missing) -> &'static str {
+/// The sentence for a missing fact.
+pub(super) fn sentence(missing: Missing) -> &'static str {
     match missing {
         Missing::Packages => {
             "The bytes of the packages are not known: gotrace did not analyse this output, or an earlier version did."
@@ -209,10 +216,12 @@ mod tests {
             version: Some("v1.2.0".to_owned()),
             packages: 3,
             own_bytes,
+            init_functions: retained_bytes.map(|_| 4),
             retained_bytes,
             retained_file_bytes: retained_bytes.map(|it| it * 3 / 2),
             retained_packages: retained_bytes.map(|_| 9),
             compile_cpu_ns: retained_bytes.map(|it| it * 100),
+            retained_compile_cpu_ns: retained_bytes.map(|it| it * 120),
             packages_without_cpu: u64::from(own_bytes > 100_000),
             link_cpu_ns: Some(own_bytes * 10),
             chain: retained_bytes.map(|_| chain),
@@ -271,14 +280,16 @@ mod tests {
                              find methods by name:
                              text/template.(*state).evalField, by example.com/app → html/template → text/template
 
-                  Module                       own  retained  of the file  packages  compile CPU  link CPU
-                  example.com/web@v1.2.0  423.0 kB   3.82 MB      5.73 MB         3  from 382 ms  4.2 ms
-                  example.com/log@v1.2.0    5.0 kB    5.0 kB       7.5 kB         3       500 µs  50 µs
+                  Module                       own  retained  of the file  packages  init  compile CPU  link CPU
+                  example.com/web@v1.2.0  423.0 kB   3.82 MB      5.73 MB         3     4  from 382 ms  4.2 ms
+                  example.com/log@v1.2.0    5.0 kB    5.0 kB       7.5 kB         3     4       500 µs  50 µs
 
                   Required   example.com/web by example.com/app → example.com/web
                              example.com/log by example.com/app → example.com/log
                   retained: bytes of all packages that the program would not need without the module
-                  of the file: an estimate, retained bytes with their share of debug information and symbol table
+                  of the file: an estimate, mostly too low: retained bytes with their share of debug information and
+                  symbol table
+                  init: functions of its packages that run when the program starts
                   compile CPU: the time of some packages is not known, because no build of the history compiled them
                   link CPU: an estimate, the time of the link divided by bytes
             "#]],
@@ -298,8 +309,8 @@ mod tests {
                   /out/app  11.09 MB; the link took 713 ms of CPU
                   Methods    not known whether the linker dropped methods that are never called
 
-                  Module                     own   retained  of the file  packages  compile CPU  link CPU
-                  example.com/web@v1.2.0  5.0 kB  not known    not known         3    not known  50 µs
+                  Module                     own   retained  of the file  packages       init  compile CPU  link CPU
+                  example.com/web@v1.2.0  5.0 kB  not known    not known         3  not known    not known  50 µs
 
                   link CPU: an estimate, the time of the link divided by bytes
                   ▲ The imports are not known: the build has no cache keys (`--detail cache-key`).

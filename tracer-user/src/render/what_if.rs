@@ -95,16 +95,22 @@ fn row(name: &str, ns: u64, (cpus, workers): (u32, u32), peak: u64, change: &str
 
 fn memory(page: &mut Page<'_>, fit: &Fit) {
     let limit = units::memory(fit.limit_bytes);
-    let text = match &fit.fitting {
-        Some(it) => format!(
+    let text = if let Some(it) = &fit.fitting {
+        format!(
             "With -p {}, the peaks of the tools add up to {} and fit in {limit}; the build takes {}.",
             it.predicted_workers,
             units::memory(it.predicted_peak_bytes),
             units::span(it.predicted_ns)
-        ),
-        None => format!(
-            "No -p fits in {limit}, because a single tool needs more. A GOMEMLIMIT can lower the peaks of Go's tools."
-        ),
+        )
+    } else {
+        let more = match fit.go_memory_limit_bytes {
+            Some(it) => format!(
+                "With -p 1 and GOMEMLIMIT={}MiB, each tool most likely fits.",
+                it >> 20
+            ),
+            None => "No GOMEMLIMIT is known with which it fits.".to_owned(),
+        };
+        format!("No -p fits in {limit}, because a single tool needs more. {more}")
     };
     page.sentence(Line::plain("  "), &text, 4);
     page.sentence(Line::plain("  "), PEAKS, 3);

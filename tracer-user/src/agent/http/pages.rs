@@ -200,7 +200,7 @@ async fn read(
 
 fn status(cause: &Cause) -> StatusCode {
     match cause {
-        Cause::NoSuchBuild { .. } => StatusCode::NOT_FOUND,
+        Cause::NoSuchBuild { .. } | Cause::NoneMatches { .. } => StatusCode::NOT_FOUND,
         Cause::Ambiguous { .. } | Cause::Id(_) => StatusCode::BAD_REQUEST,
         Cause::Missing | Cause::Busy | Cause::Central(_) => StatusCode::SERVICE_UNAVAILABLE,
         Cause::Denied
