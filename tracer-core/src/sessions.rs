@@ -227,6 +227,11 @@ impl Sessions {
         self.context.phases = phases;
     }
 
+    /// Sets whether every rename is observed in sessions that begin from now on.
+    pub fn set_renames(&mut self, renames: bool) {
+        self.context.renames = renames;
+    }
+
     /// True if a session has ended at `now`.
     pub fn has_ended(&self, now: Ktime) -> bool {
         self.running.values().any(|it| it.has_ended(now))

@@ -17,10 +17,13 @@ pub mod pin;
 mod pinned;
 mod privilege;
 mod probed;
+mod rename;
 mod ring;
 mod skipped;
+mod sys;
 
 use std::fs::File;
+use std::io;
 use std::mem;
 use std::thread;
 
@@ -34,13 +37,13 @@ use tracer_abi::{Kind, Name, Offsets, Ours, Prefix, Spec, Tally, level, map};
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 pub use error::{SetupError, TracerError, describe};
-use hook::Rename;
 use loader::KernelTypes;
 pub use object::digest as object_digest;
 use perf::Cookies;
 use pinned::Pins;
 pub use probed::Probed;
 use probed::{FileLinks, LevelLinks, Released};
+use rename::RenameHook;
 pub use ring::Ring;
 use skipped::Skipped;
 
@@ -98,7 +101,7 @@ pub struct Tracer {
     call: Call,
     /// Links by program name.
     links: Vec<(&'static str, FdLink)>,
-    rename: Option<Rename>,
+    rename: Option<RenameHook>,
     ours: HashMap<MapData, u32, Words<6>>,
     detail: Array<MapData, u32>,
     /// The value in `detail`.
@@ -243,6 +246,49 @@ impl Tracer {
         self.level = level;
         end_aside(self.probed.remove_above(level));
         Ok(())
+    }
+
+    /// True if renames are observed while their hook is attached.
+    pub fn has_renames(&self) -> bool {
+        self.rename.is_some() || self.links.iter().any(|(name, _)| hook::is_rename(name))
+    }
+
+    /// True if renames are observed now.
+    pub fn is_rename_attached(&self) -> bool {
+        match &self.rename {
+            Some(hook) => hook.link().is_some(),
+            None => self.has_renames(),
+        }
+    }
+
+    /// Attaches the hook of `rename`, if it is off.
+    pub fn attach_rename(&mut self) -> Result<(), TracerError> {
+        let Some(hook) = &mut self.rename else {
+            return Ok(());
+        };
+        hook.attach().map_err(TracerError::Rename)?;
+        if let Some(pins) = &self.pins
+            && let Err(error) = pins.pin_rename(hook)
+        {
+            hook.detach();
+            return Err(TracerError::Rename(io::Error::other(error)));
+        }
+        Ok(())
+    }
+
+    /// Detaches the hook of `rename`, if it is a tracepoint, which costs every process. Returns true if it was attached.
+    pub fn detach_rename(&mut self) -> bool {
+        let Some(hook) = &mut self.rename else {
+            return false;
+        };
+        if !hook.is_removable() {
+            return false;
+        }
+        if let Some(pins) = &self.pins {
+            pins.unpin_rename();
+        }
+        hook.detach();
+        true
     }
 
     /// One of [`tracer_abi::level`].

@@ -17,6 +17,7 @@ mod programs;
 mod readers;
 mod recent;
 mod recorder;
+mod renames;
 mod replay;
 mod roots;
 mod self_test;

@@ -186,6 +186,10 @@ impl Sink for Observer<'_> {
         }
     }
 
+    fn note(&mut self, note: &str) {
+        self.log.warn(note);
+    }
+
     fn reload(&mut self) {
         let file = (self.read)().map_err(|error| format!("{error:#}"));
         if let Err(error) = self.storage.reload(file) {

@@ -91,6 +91,8 @@ pub enum TracerError {
     Map(#[from] MapError),
     #[error("cannot attach the probes of a file")]
     Attach(#[source] io::Error),
+    #[error("cannot attach to the tracepoint of renames")]
+    Rename(#[source] io::Error),
     #[error("cannot load or attach a BPF program")]
     Program(#[from] ProgramError),
 }

@@ -1,16 +1,17 @@
 //! The hooks that are not uprobes, and attaching to them. The scheduler's hooks are required; the hook of `rename` is optional.
 
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use aya::programs::links::FdLink;
-use aya::programs::trace_point::TracePointLink;
-use aya::programs::{BtfTracePoint, FExit, Program, ProgramType, TracePoint};
+use aya::programs::{BtfTracePoint, FExit, Program, ProgramError, ProgramType, TracePoint};
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf, Ebpf};
 use aya_obj::btf::BtfKind;
 
 use super::error::{SetupError, TracerError, from_program};
+use super::rename::{self, RenameHook};
 
 /// A program, and the BTF tracepoint that it attaches to.
 type Row = (&'static str, &'static str);
@@ -54,18 +55,8 @@ pub(super) const RENAMEAT: &str = if cfg!(target_arch = "aarch64") {
 };
 /// The two copies of the program at its return: see `tracer-ebpf/src/rename.rs`.
 const RENAME: [&str; 2] = ["on_renameat", "on_renameat_backup"];
-/// The program at the system call's tracepoint, for kernels that run no programs at functions. While it is attached, every process on the
-/// machine takes the slow path into each system call.
-const RENAME_EVENT: (&str, &str) = ("on_rename", "sys_exit_renameat");
 
-const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-
-/// The link to the hook of `rename`, if it is a tracepoint.
-pub(super) enum Rename {
-    /// A perf event, which some kernels cannot pin.
-    Event(TracePointLink),
-    Pinned(FdLink),
-}
+pub(super) const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// A program name and its link.
 type NamedLink = (&'static str, FdLink);
@@ -74,8 +65,8 @@ type NamedLink = (&'static str, FdLink);
 pub(super) struct Attached {
     /// Links by program name.
     pub(super) links: Vec<NamedLink>,
-    /// Dropping it can take 70 ms, so the owner chooses the time.
-    pub(super) rename: Option<Rename>,
+    /// The hook of `rename`, if it is a tracepoint. Dropping it can take 70 ms, so the owner chooses the time.
+    pub(super) rename: Option<RenameHook>,
     /// Limitations, one sentence each.
     pub(super) notes: Vec<String>,
 }
@@ -134,7 +125,7 @@ pub(super) fn attach_all(
     // Before the scheduler's hooks, so that the first rename of a followed process is recorded.
     match attach_rename(ebpf, btf) {
         Ok(Some(RenameLinks::Function(both))) => links.extend(both),
-        Ok(Some(RenameLinks::Event(link))) => rename = Some(Rename::Event(link)),
+        Ok(Some(RenameLinks::Event(hook))) => rename = Some(hook),
         Ok(None) => notes.push(
             "renames are not observed, so output paths come from probes alone: \
              no system call tracepoints (see `gotrace doctor`)"
@@ -248,7 +239,7 @@ pub(super) fn loaded<'a>(
 /// The links of the hook of `rename`.
 enum RenameLinks {
     Function(Vec<NamedLink>),
-    Event(TracePointLink),
+    Event(RenameHook),
 }
 
 /// Returns `None` if this kernel has neither the function nor the tracepoint.
@@ -257,20 +248,15 @@ fn attach_rename(ebpf: &mut Ebpf, btf: &Btf) -> Result<Option<RenameLinks>, Trac
     if let Ok(links) = attach_function(ebpf, btf) {
         return Ok(Some(RenameLinks::Function(links)));
     }
-    let (name, hook) = RENAME_EVENT;
-    let is_there = |tracefs: &&str| {
-        Path::new(tracefs)
-            .join("events/syscalls")
-            .join(hook)
-            .is_dir()
-    };
-    if !TRACEFS.iter().any(is_there) {
+    if rename::tracepoint(&TRACEFS).is_none() {
         return Ok(None);
     }
-    let program: &mut TracePoint = program(ebpf, name)?.try_into()?;
+    let program: &mut TracePoint = program(ebpf, rename::PROGRAM)?.try_into()?;
     program.load()?;
-    let id = program.attach("syscalls", hook)?;
-    Ok(Some(RenameLinks::Event(program.take_link(id)?)))
+    let program = program.fd()?.as_fd().try_clone_to_owned();
+    let mut hook = RenameHook::new(program.map_err(ProgramError::IOError)?);
+    hook.attach().map_err(TracerError::Rename)?;
+    Ok(Some(RenameLinks::Event(hook)))
 }
 
 /// Attaches both programs or none.

@@ -9,14 +9,14 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use aya::Ebpf;
 use aya::maps::Map;
 use aya_obj::Object;
 use zerocopy::{Immutable, IntoBytes};
 
-use super::{CALL_PROGRAM, Site, object};
+use super::{CALL_PROGRAM, Site, object, sys};
 
 // From `include/uapi/linux/bpf.h`.
 const BPF_PROG_LOAD: libc::c_long = 5;
@@ -124,8 +124,9 @@ impl MultiProgram {
         for (to, from) in attr.prog_name.iter_mut().take(15).zip(CALL_PROGRAM.bytes()) {
             *to = from;
         }
-        // SAFETY: the attribute points to `insn_cnt` instructions and to a C string; both live until the call returns.
-        unsafe { call(BPF_PROG_LOAD, &attr) }.ok().map(Self)
+        // SAFETY: the attribute points to `insn_cnt` instructions and to a C string; both live until the call returns. It returns a
+        // new descriptor.
+        unsafe { sys::bpf(BPF_PROG_LOAD, &attr) }.ok().map(Self)
     }
 
     /// Probes a file at all sites or at none.
@@ -148,23 +149,9 @@ impl MultiProgram {
             ..LinkAttr::default()
         };
         // SAFETY: the attribute points to a C string and to two arrays of at least `cnt` words; all live until the call returns.
-        unsafe { call(BPF_LINK_CREATE, &attr) }
+        // It returns a new descriptor.
+        unsafe { sys::bpf(BPF_LINK_CREATE, &attr) }
     }
-}
-
-/// # Safety
-///
-/// Every pointer in `attr` must be valid for the reads and writes of the command.
-unsafe fn call<T: IntoBytes + Immutable>(command: libc::c_long, attr: &T) -> io::Result<OwnedFd> {
-    let bytes = attr.as_bytes();
-    // SAFETY: the kernel reads at most `bytes.len()` bytes of the attribute; the caller guarantees that the pointers in it are valid.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, bytes.as_ptr(), bytes.len()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: both commands return a new descriptor, which has no other owner.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// The descriptor of a map, for the map types of the object.

@@ -5,7 +5,7 @@
 //! process takes over are detached.
 use std::io;
 use std::mem;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ use zerocopy::IntoBytes as _;
 use super::loader::KernelTypes;
 use super::pin::{PinDir, PinError, PinSet};
 use super::{
-    Call, Config, FileLinks, LevelLinks, Probed, Released, Rename, Ring, SetupError, Site, Table,
-    Tracer, hook, load_object, multi, object, perf, skipped::Skipped,
+    Call, Config, FileLinks, LevelLinks, Probed, Released, RenameHook, Ring, SetupError, Site,
+    Table, Tracer, hook, load_object, multi, object, perf, rename, skipped::Skipped,
 };
 
 /// Maps that a takeover needs, or that a program needs when it is loaded again.
@@ -43,7 +43,6 @@ const MAPS: [&str; 9] = [
 const MULTI: &str = "program-go_call";
 /// Prefix of the names of links.
 const LINK: &str = "link-";
-const RENAME: &str = "on_rename";
 /// Prefix of the names of a file's links. The target and the level follow and, for perf events, the number of the link.
 const FILE: &str = "file-";
 
@@ -138,9 +137,10 @@ impl Tracer {
                 links.push((name, pins.link(&link)?));
             }
         }
-        let has_rename = there.contains(&link_name(RENAME));
-        let rename = has_rename.then(|| pins.link(&link_name(RENAME)));
-        let rename = rename.transpose()?;
+        let rename = RenameHook::adopted(
+            pins.optional(&there, &program_name(rename::PROGRAM))?,
+            pins.optional(&there, &link_name(rename::PROGRAM))?,
+        );
         let has_function = links.iter().any(|(name, _)| hook::is_rename(name));
         let notes = if rename.is_some() || has_function {
             Vec::new()
@@ -153,7 +153,7 @@ impl Tracer {
         let mut tracer = Self {
             call,
             links,
-            rename: rename.map(Rename::Pinned),
+            rename,
             ours: ours.map_err(|it| of_map(map::OURS, it))?,
             detail: detail.map_err(|it| of_map(map::DETAIL, it))?,
             level: level::PROCESS,
@@ -249,9 +249,10 @@ impl Tracer {
 
     /// Pins programs and links, if this tracer is a pinned one.
     pub(super) fn pin_programs(&mut self) -> Result<(), PinError> {
-        let Some(Pins { dir: _, set }) = &self.pins else {
+        let Some(pins) = &self.pins else {
             return Ok(());
         };
+        let Pins { dir: _, set } = pins;
         for (name, program) in self.skipped.programs() {
             set.pin(program, &program_name(name))?;
         }
@@ -263,15 +264,13 @@ impl Tracer {
             let link = pin_link(set, link, &link_name(name))?;
             self.links.push((name, link));
         }
-        let name = link_name(RENAME);
-        let link = match self.rename.take() {
-            Some(Rename::Event(link)) => FdLink::try_from(link)
-                .map_err(|it| set.error("pin", &name, io::Error::other(it)))?,
-            Some(Rename::Pinned(link)) => link,
-            None => return Ok(()),
+        let Some(hook) = &self.rename else {
+            return Ok(());
         };
-        self.rename = Some(Rename::Pinned(pin_link(set, link, &name)?));
-        Ok(())
+        if let Some(program) = hook.program() {
+            set.pin(program, &program_name(rename::PROGRAM))?;
+        }
+        pins.pin_rename(hook)
     }
 }
 
@@ -328,6 +327,22 @@ impl Pins {
             pinned.unpin();
             io::Error::other(error)
         })
+    }
+
+    /// Pins the link to the hook of `rename`, if it is attached.
+    pub(super) fn pin_rename(&self, hook: &RenameHook) -> Result<(), PinError> {
+        let name = link_name(rename::PROGRAM);
+        hook.link().map_or(Ok(()), |link| self.set.pin(link, &name))
+    }
+
+    pub(super) fn unpin_rename(&self) {
+        self.set.unpin(&link_name(rename::PROGRAM));
+    }
+
+    /// The object of this name, if it is pinned.
+    fn optional(&self, there: &[String], name: &String) -> Result<Option<OwnedFd>, PinError> {
+        let is_there = there.contains(name);
+        is_there.then(|| self.set.get(name)).transpose()
     }
 
     /// The pinned links of a file for a level.

@@ -23,6 +23,8 @@ pub(super) trait Core {
     fn apply(&mut self, event: Event) -> Vec<Effect>;
     /// Reports that a process runs no Go tool. Returns true if the process need not be traced any longer.
     fn is_no_tool(&mut self, process: ProcKey) -> bool;
+    /// Sets whether every rename is observed in sessions that begin from now on.
+    fn set_renames(&mut self, renames: bool);
 }
 
 /// The log of events.
@@ -95,20 +97,24 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
                 ..
             } = self;
             let began = cpu.as_ref().map(|_| clock::thread_cpu_ns());
-            let events = source.take(at_once, |event| {
+            let are_complete = source.has_all_renames();
+            let events = source.take(at_once, |event, begin_renames| {
                 let is_admitted = admit(event);
+                let is_late = is_admitted && !begin_renames(event);
                 if let (true, true, Some(log)) = (is_admitted, is_handed_over, &mut *log) {
+                    core.set_renames(are_complete && !is_late);
                     log.write(event, core);
                 }
-                is_admitted
+                (is_admitted, is_late)
             });
             if events.is_empty() {
                 break;
             }
             let read = cpu.as_ref().map(|_| clock::thread_cpu_ns());
             n_left = n_left.saturating_sub(events.len());
-            for (event, is_admitted) in events {
+            for (event, (is_admitted, is_late)) in events {
                 took(&event);
+                self.core.set_renames(are_complete && !is_late);
                 match (is_admitted, is_handed_over) {
                     (true, true) => self.apply(event),
                     (true, false) => self.take(event),
@@ -198,6 +204,9 @@ impl Core for Correlator {
     fn is_no_tool(&mut self, _: ProcKey) -> bool {
         false
     }
+
+    // The hook is attached before the command starts.
+    fn set_renames(&mut self, _: bool) {}
 }
 
 impl Core for Sessions {
@@ -207,6 +216,10 @@ impl Core for Sessions {
 
     fn is_no_tool(&mut self, process: ProcKey) -> bool {
         Self::is_no_tool(self, process)
+    }
+
+    fn set_renames(&mut self, renames: bool) {
+        Self::set_renames(self, renames);
     }
 }
 

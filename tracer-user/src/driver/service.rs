@@ -56,6 +56,8 @@ pub trait Sink {
     fn status(&mut self, status: ObserverStatus);
     /// The operator requests a reload of the configuration.
     fn reload(&mut self);
+    /// A limitation of tracing that has begun or ended, in one sentence.
+    fn note(&mut self, note: &str);
     /// The new level of detail, if it was changed since the last call.
     fn detail(&mut self) -> Option<Detail>;
 }
@@ -136,6 +138,10 @@ pub fn serve(
                 journal.tidy(core, ticked, |it| sink.is_unstored(it));
             }
             core.set_boot_to_wall_ns(clock::boot_to_wall_ns());
+            let n_sessions = core.n_running();
+            if let Some(note) = service.pipeline.source.rest(n_sessions) {
+                sink.note(&note);
+            }
             sink.status(service.status());
         }
         if looked.elapsed() >= MISSED_EXIT_INTERVAL && !is_behind {
@@ -232,6 +238,8 @@ impl Service {
             // The ID of a build depends on this offset.
             let then = session.header().boot_to_wall_ns;
             self.pipeline.core.set_boot_to_wall_ns(then);
+            let renames = session.header().renames;
+            self.pipeline.core.set_renames(renames);
             self.resumed.roots.insert(root);
             let mut last = None;
             let mut asked: Vec<Effect> = Vec::new();
@@ -255,6 +263,8 @@ impl Service {
             self.resumed.ended.extend(ended);
         }
         self.pipeline.core.set_boot_to_wall_ns(boot_to_wall_ns);
+        let renames = self.pipeline.source.has_all_renames();
+        self.pipeline.core.set_renames(renames);
     }
 
     /// Processes a bounded number of events. Returns true if there may be more.

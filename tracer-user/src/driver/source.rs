@@ -18,6 +18,7 @@ use tracer_core::recording::Detail;
 use super::handover::{self, Handover};
 use super::journal::Journal;
 use super::loaded::{Loaded, open_handover};
+use super::renames::RenameWatch;
 use super::self_test;
 use crate::bpf::{Config, Ring, SetupError, Table, Tracer, TracerError, describe};
 use crate::clock;
@@ -83,6 +84,7 @@ pub struct Source {
     handover: Option<Handover>,
     /// True if a previous agent loaded the programs. Its builds may still be running.
     is_adopted: bool,
+    renames: RenameWatch,
 }
 
 impl Source {
@@ -168,7 +170,9 @@ impl Source {
             // The tracer has notes only about missing programs. If any program is missing, an absent rename proves nothing.
             renames: tracer.notes().is_empty(),
         };
+        let reported = handover.as_ref().map(Handover::reported_losses);
         let mut source = Self {
+            renames: RenameWatch::new(&tracer, &reported.unwrap_or_default()),
             decoder: Decoder::new(toolchain::points().to_vec(), proc::page_size())
                 .with_digest_key(digest_key),
             tracer,
@@ -196,8 +200,10 @@ impl Source {
         self.tracer.is_upgrade_announced()
     }
 
-    /// Ends. Pinned programs stay attached.
-    pub(super) fn leave(self) {
+    /// Ends. Pinned programs stay attached. So are renames: no agent could attach their hook for a build that starts before the next one.
+    pub(super) fn leave(mut self) {
+        // After a failure, the next agent marks such a build.
+        let _unseen = self.tracer.attach_rename();
         self.tracer.leave();
     }
 
@@ -258,7 +264,25 @@ impl Source {
     /// Counts of the records so far, including lost ones.
     pub(super) fn tallies(&self) -> Vec<(Kind, Tally)> {
         // The counters are a kernel map that exists as long as this process.
-        self.tracer.tallies().unwrap_or_default()
+        let mut tallies = self.tracer.tallies().unwrap_or_default();
+        for (kind, tally) in &mut tallies {
+            if *kind == Kind::RENAME {
+                tally.lost += self.renames.n_missed();
+            }
+        }
+        tallies
+    }
+
+    /// True if nothing is known that would hide a rename.
+    pub(super) fn has_all_renames(&self) -> bool {
+        self.context.renames
+    }
+
+    /// Stops observing renames if no session needs them. Returns a message for the operator.
+    pub(super) fn rest(&mut self, n_sessions: usize) -> Option<String> {
+        self.renames
+            .rest(&mut self.tracer, n_sessions, Instant::now());
+        self.renames.take_news()
     }
 
     /// Messages about missing features. Tracing works without them.
@@ -276,17 +300,24 @@ impl Source {
     }
 
     /// Takes at most `max` available events, each with the result of `see`. `see` receives an event before its record
-    /// leaves the ring. If gotrace is killed before that, the record is found again.
+    /// leaves the ring. If gotrace is killed before that, the record is found again. `see` calls its second argument for the events
+    /// of traced commands; the result is false if the command may have renamed a file unseen.
     pub(super) fn take<T>(
         &mut self,
         max: usize,
-        mut see: impl FnMut(&Event) -> T,
+        mut see: impl FnMut(&Event, &mut dyn FnMut(&Event) -> bool) -> T,
     ) -> Vec<(Event, T)> {
-        let Self { ring, decoder, .. } = self;
+        let Self {
+            tracer,
+            ring,
+            decoder,
+            renames,
+            ..
+        } = self;
         let mut next = || {
             ring.next(|record| {
                 let event = decoder.decode(record);
-                let seen = see(&event);
+                let seen = see(&event, &mut |event| renames.begin(tracer, event));
                 (event, seen)
             })
         };

@@ -3,7 +3,8 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -17,6 +18,9 @@ use crate::shell;
 const N_PROCESSES: usize = 2000;
 /// Number of system calls in one sample, which takes a second at most.
 const N_CALLS: usize = 2_000_000;
+
+/// Time for an agent to find that no build runs, and to turn off the hook that costs each process.
+const UNTIL_IDLE: Duration = Duration::from_secs(3);
 
 /// The gotrace beside the untracked processes.
 const BESIDE: [&str; 2] = ["gotrace run (idle command)", "gotrace agent (no build)"];
@@ -40,6 +44,7 @@ pub(crate) fn run(gotrace: &Path, rounds: usize) -> Result<()> {
             } else {
                 let dir = TempDir::new().context("cannot make a temporary directory")?;
                 let agent = Agent::start_as(Command::new(gotrace), dir, &[]);
+                thread::sleep(UNTIL_IDLE);
                 let watched = [storm()?.cpu, calls()?];
                 agent.stop();
                 watched
