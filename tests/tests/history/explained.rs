@@ -260,7 +260,7 @@ fn each_of_many_packages_is_explained_and_found_again() {
     let places = done.as_array().unwrap().iter().map(|it| &it["place"]);
     assert_eq!(places.filter(|it| *it == "same_cache").count(), N + 1);
 
-    // The history stores 200 causes of a build. The second build has more, and the advice says so.
+    // The history stores 200 causes of a build. The second build has more, and the advice reports that.
     let advice = advised(&store);
     assert_eq!(advice["n_builds_cut"], 1);
     assert_eq!(advice["period"]["n_builds"], 3);

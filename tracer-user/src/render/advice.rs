@@ -67,7 +67,7 @@ pub fn advice(view: &AdviceView<'_>, style: &Style, out: &mut dyn Write) -> io::
         page.gap();
         let builds = units::counted(advice.n_builds_cut, "build has", "builds have");
         let cut = format!(
-            "{builds} {CAUSES_MAX} causes or more. The history stores the {CAUSES_MAX} dearest of a build, so the sums above may be too low."
+            "{builds} {CAUSES_MAX} causes or more, of which the history stores the dearest. The sums may be too low."
         );
         page.sentence(Line::plain("  "), &cut, 2);
     }
