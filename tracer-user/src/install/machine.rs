@@ -22,6 +22,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: usize = 64 << 10;
 
+/// The exit status of a process that systemd cannot move into its control group, see `systemd.exec`(5).
+const EXIT_CGROUP: u32 = 219;
+
 /// Capabilities that this kernel requires for probing a toolchain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachPrivilege {
@@ -91,7 +94,7 @@ pub(super) fn wait_until_ready(config: &Path, print: fn(&str)) -> anyhow::Result
                 "the service started, but did not report ready at {} within {} s ({why}); {}",
                 agent.url("/-/ready"),
                 TIMEOUT.as_secs(),
-                journal_tail()
+                last_words()
             );
         }
         thread::sleep(PAUSE);
@@ -103,8 +106,32 @@ pub(super) fn wait_until_ready(config: &Path, print: fn(&str)) -> anyhow::Result
     Ok(())
 }
 
-/// The last lines of the service's journal, as the end of a message.
-pub(super) fn journal_tail() -> String {
+/// True if systemd failed to move the last process of the service into its control group.
+pub(super) fn lacked_a_control_group() -> bool {
+    let status = format!("ExecMainStatus={EXIT_CGROUP}");
+    main_process().split(' ').any(|it| it == status)
+}
+
+/// The end of a message about a service that does not start: the properties of its main process, and the last lines of its journal. A
+/// process that ends at once may have left no line.
+pub(super) fn last_words() -> String {
+    format!("{}; {}", main_process(), journal_tail())
+}
+
+/// `Result=exit-code NRestarts=0 ExecMainCode=1 ExecMainStatus=219`.
+fn main_process() -> String {
+    let properties = "--property=Result,ExecMainCode,ExecMainStatus,NRestarts";
+    let output = Command::new("systemctl")
+        .args(["show", properties, UNIT])
+        .output();
+    let properties = output.map(|it| {
+        let text = String::from_utf8_lossy(&it.stdout).into_owned();
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    });
+    properties.unwrap_or_else(|error| format!("systemctl: {error}"))
+}
+
+fn journal_tail() -> String {
     let output = Command::new("journalctl")
         .args(["--unit", UNIT, "--lines=10", "--no-pager", "--output=cat"])
         .output();

@@ -105,8 +105,7 @@ impl Step {
             Self::Unhook { runner, script } => runner::unhook(runner, script),
             Self::Start => {
                 machine::announce_upgrade();
-                let args = ["restart".into(), UNIT.into()];
-                run("systemctl", &args, None).with_context(machine::journal_tail)
+                start().with_context(machine::last_words)
             }
             Self::Run { program, args } => run(program, args, None),
         }
@@ -175,6 +174,16 @@ fn gone(removed: io::Result<()>) -> anyhow::Result<Outcome> {
         Ok(()) => Ok(Outcome::Done),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Outcome::NotNeeded),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Starts the service. systemd sometimes cannot move a process into its control group while it starts other services; a second attempt
+/// succeeds.
+fn start() -> anyhow::Result<Outcome> {
+    let restart = || run("systemctl", &["restart".into(), UNIT.into()], None);
+    match restart() {
+        Err(_) if machine::lacked_a_control_group() => restart(),
+        done => done,
     }
 }
 
