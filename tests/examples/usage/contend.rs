@@ -3,6 +3,7 @@
 //! Most threads end by themselves and add their own time. The others are still running when the process ends, so the time until shortly
 //! before the end is known. A process without `schedstat` belongs to a kernel that keeps no such times; the recording then has none.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::hint::black_box;
 use std::io;
@@ -31,18 +32,25 @@ pub(crate) fn contend(file: &str) -> io::Result<()> {
                 spin(BUSY);
                 let own = run_delay_ns("/proc/thread-self/schedstat").unwrap_or(0);
                 waited.fetch_add(own, Ordering::Relaxed);
+                fs::read_link("/proc/thread-self")
             })
         })
         .collect();
+    let mut ended: Vec<OsString> = Vec::new();
     for thread in ending {
-        thread
+        let path = thread
             .join()
-            .map_err(|_| io::Error::other("a thread panicked"))?;
+            .map_err(|_| io::Error::other("a thread panicked"))??;
+        ended.extend(path.file_name().map(OsStr::to_owned));
     }
     let mut ns = waited.load(Ordering::Relaxed);
     for task in fs::read_dir("/proc/self/task")? {
-        let schedstat = task?.path().join("schedstat");
-        ns += run_delay_ns(&schedstat.display().to_string()).unwrap_or(0);
+        let task = task?;
+        // A joined thread can still be listed for a moment.
+        if !ended.contains(&task.file_name()) {
+            let schedstat = task.path().join("schedstat");
+            ns += run_delay_ns(&schedstat.display().to_string()).unwrap_or(0);
+        }
     }
     fs::write(file, format!("{} {ns}\n", process::id()))
 }
