@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Module, gotrace_command};
+use crate::{Module, gotrace_command, run_gotrace};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 const STORE: &str = "history.db";
@@ -243,6 +243,17 @@ impl Agent {
     pub fn stop_with_log(mut self) -> (TempDir, String) {
         let printed = self.terminate().join("\n");
         (self.dir, printed)
+    }
+
+    /// A listed build as `gotrace show` prints it.
+    pub fn shown(&self, build: &Value) -> Value {
+        const NO_ENV: [(&str, &str); 0] = [];
+        let store = self.store();
+        let id = build["id"].as_str().unwrap();
+        let args = ["show", id, "--format", "json", "--store"];
+        let output = run_gotrace(args.into_iter().chain([store.to_str().unwrap()]), NO_ENV);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// Waits until the module has this many finished builds.

@@ -36,18 +36,8 @@ fn sh(module: &Module, toolchain: &Toolchain, script: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// One build as `gotrace show` prints it.
-fn shown(agent: &Agent, build: &Value) -> Value {
-    let store = agent.store();
-    let id = build["id"].as_str().unwrap();
-    let args = ["show", id, "--format", "json", "--store"];
-    let output = run_gotrace(args.into_iter().chain([store.to_str().unwrap()]), NO_ENV);
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 fn artifact(agent: &Agent, build: &Value) -> Value {
-    shown(agent, build)["trace"]["builds"][0]["outputs"][0]["artifact"].clone()
+    agent.shown(build)["trace"]["builds"][0]["outputs"][0]["artifact"].clone()
 }
 
 /// Values of a metric family for this project, by section.
@@ -245,7 +235,7 @@ fn a_dishonest_output_is_harmless_and_reported() {
     }
     let builds = agent.wait_for(&module, 4);
     for build in &builds {
-        let output = shown(&agent, build)["trace"]["builds"][0]["outputs"][0].clone();
+        let output = agent.shown(build)["trace"]["builds"][0]["outputs"][0].clone();
         let path = output["path"].as_str().unwrap_or_default();
         let artifact = &output["artifact"];
         let printed = |key: &str| artifact[key].as_str().unwrap_or_default().to_owned();

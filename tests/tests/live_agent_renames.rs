@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tests::agent::Agent;
 use tests::bpffs::Bpffs;
-use tests::{Module, Toolchain, run_gotrace, toolchain, toolchains};
+use tests::{Module, Toolchain, toolchain, toolchains};
 
-const NO_ENV: [(&str, &str); 0] = [];
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The types of the agent's BPF links, as the kernel reports them.
@@ -50,16 +49,6 @@ fn build(module: &Module, toolchain: &Toolchain, output: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// The build as `gotrace show` prints it.
-fn shown(agent: &Agent, build: &Value) -> Value {
-    let store = agent.store();
-    let id = build["id"].as_str().unwrap();
-    let args = ["show", id, "--format", "json", "--store"];
-    let output = run_gotrace(args.into_iter().chain([store.to_str().unwrap()]), NO_ENV);
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 #[test]
 fn the_rename_of_a_build_is_seen_by_an_idle_agent_which_is_idle_again_afterwards() {
     let agent = Agent::start();
@@ -80,7 +69,7 @@ fn the_rename_of_a_build_is_seen_by_an_idle_agent_which_is_idle_again_afterwards
         );
 
         let builds = agent.wait_for(&module, 1);
-        let build = &shown(&agent, &builds[0])["trace"]["builds"][0];
+        let build = &agent.shown(&builds[0])["trace"]["builds"][0];
         assert_eq!(build["outputs"][0]["how"], "renamed", "{name}: {build:#}");
         // The probes of a toolchain that the agent meets for the first time are late.
         let mut anomalies = build["anomalies"].as_array().unwrap().iter();
@@ -108,7 +97,7 @@ fn a_build_between_two_agents_keeps_its_renames_or_reports_their_loss() {
     build(&module, &toolchain, "after-a-crash");
     let agent = Agent::start_in(dir, &args);
     let builds = agent.wait_for(&module, 2);
-    let crashed = &shown(&agent, &builds[1])["trace"]["builds"][0];
+    let crashed = &agent.shown(&builds[1])["trace"]["builds"][0];
     let lost = crashed["anomalies"].as_array().unwrap().iter();
     let lost: Vec<&Value> = lost.filter(|it| it["anomaly"] == "lost").collect();
     if has_function {
@@ -126,7 +115,7 @@ fn a_build_between_two_agents_keeps_its_renames_or_reports_their_loss() {
     build(&module, &toolchain, "during-an-upgrade");
     let agent = Agent::start_in(dir, &args);
     let builds = agent.wait_for(&module, 3);
-    let upgraded = &shown(&agent, &builds[2])["trace"]["builds"][0];
+    let upgraded = &agent.shown(&builds[2])["trace"]["builds"][0];
     assert_eq!(upgraded["outputs"][0]["how"], "renamed", "{upgraded:#}");
     assert_eq!(builds[2]["anomalies"], 0, "{upgraded:#}");
     agent.stop();

@@ -20,7 +20,6 @@ use super::{CALL_PROGRAM, Site, object, sys};
 
 // From `include/uapi/linux/bpf.h`.
 const BPF_PROG_LOAD: libc::c_long = 5;
-const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_PROG_TYPE_KPROBE: u32 = 2;
 const BPF_TRACE_UPROBE_MULTI: u32 = 48;
 
@@ -150,7 +149,7 @@ impl MultiProgram {
         };
         // SAFETY: the attribute points to a C string and to two arrays of at least `cnt` words; all live until the call returns.
         // It returns a new descriptor.
-        unsafe { sys::bpf(BPF_LINK_CREATE, &attr) }
+        unsafe { sys::bpf(sys::BPF_LINK_CREATE, &attr) }
     }
 }
 

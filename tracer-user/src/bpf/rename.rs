@@ -18,7 +18,6 @@ pub(super) const PROGRAM: &str = "on_rename";
 const TRACEPOINT: &str = "events/syscalls/sys_exit_renameat";
 
 // From `include/uapi/linux/bpf.h`.
-const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_PERF_EVENT: u32 = 41;
 
 // From `include/uapi/linux/perf_event.h`.
@@ -135,7 +134,7 @@ fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         ..LinkAttr::default()
     };
     // SAFETY: the attribute contains no pointers.
-    unsafe { sys::bpf(BPF_LINK_CREATE, &attr) }
+    unsafe { sys::bpf(sys::BPF_LINK_CREATE, &attr) }
 }
 
 /// Opens the tracepoint's perf event, of all processes on all CPUs: the kernel ignores the CPU if a program is attached.

@@ -5,6 +5,9 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use zerocopy::{Immutable, IntoBytes};
 
+// From `include/uapi/linux/bpf.h`.
+pub(super) const BPF_LINK_CREATE: libc::c_long = 28;
+
 /// Makes a command that returns a new descriptor.
 ///
 /// # Safety
